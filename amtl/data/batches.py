@@ -1,0 +1,125 @@
+"""Frames of events to tensors, and tensors to batches whose order is a function of (seed, epoch) alone.
+
+Shapes: N events, B events of a batch, F single-valued fields, K numeric fields, M values of a multi-valued field's bags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from amtl.data.vocabulary import Vocabulary
+from amtl.params import EventsParams
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation of each numeric field over the training rows; missing numbers take the mean."""
+
+    mean: dict[str, float] = field(default_factory=dict)
+    std: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bag:
+    """A multi-valued field of N events: table rows of all values, and where each event's values start."""
+
+    rows_M: torch.Tensor
+    offsets_N: torch.Tensor  # int64 [N + 1]; the last one is M
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events as tensors: `ids_BF` table rows, one bag a multi-valued field, `numbers_BK` standardised, `labels_B` 0 or 1."""
+
+    ids_BF: torch.Tensor
+    bags: tuple[Bag, ...]
+    numbers_BK: torch.Tensor
+    labels_B: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids_BF)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        bags = tuple(Bag(bag.rows_M.to(device), bag.offsets_N.to(device)) for bag in self.bags)
+        return Batch(self.ids_BF.to(device), bags, self.numbers_BK.to(device), self.labels_B.to(device))
+
+    def take(self, index_B: torch.Tensor) -> Batch:
+        """The events at `index_B`, in that order."""
+        bags = tuple(_take_bag(bag, index_B) for bag in self.bags)
+        return Batch(self.ids_BF[index_B], bags, self.numbers_BK[index_B], self.labels_B[index_B])
+
+    def shuffled(self, size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """Batches of one epoch in an order that depends on (seed, epoch) only; `skip` batches are left out at the start."""
+        import torch
+
+        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        order = torch.randperm(len(self), generator=generator)
+        for start in range(skip * size, len(order), size):
+            yield self.take(order[start : start + size])
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """All events in their order, `size` at a time."""
+        import torch
+
+        for start in range(0, len(self), size):
+            yield self.take(torch.arange(start, min(start + size, len(self))))
+
+
+def encode(frame: pl.DataFrame, events: EventsParams, vocabulary: Vocabulary, scaling: Scaling) -> Batch:
+    """Encode events, all of them in one `Batch`.
+
+    A column of an optional field may be missing: its values are unknown (id, ids) or the mean (number). Without a label
+    column labels are 0.
+    """
+    import torch
+
+    ids = [vocabulary.encode(spec.name, _column(frame, spec.name, pl.Null())) for spec in events.single]
+    ids_NF = np.stack(ids, axis=1) if ids else np.zeros((len(frame), 0), dtype=np.int64)
+    bags = tuple(_encode_bag(_column(frame, spec.name, pl.List(pl.String())), spec.name, vocabulary) for spec in events.multi)
+    numbers = [_standardised(_column(frame, spec.name, pl.Float64()), spec.name, scaling) for spec in events.numbers]
+    numbers_NK = np.stack(numbers, axis=1) if numbers else np.zeros((len(frame), 0))
+    labels_N = _column(frame, events.label, pl.Int8()).cast(pl.Float32).fill_null(0).to_numpy()
+    return Batch(
+        torch.from_numpy(ids_NF),
+        bags,
+        torch.from_numpy(numbers_NK.astype(np.float32)),
+        torch.from_numpy(np.array(labels_N)),
+    )
+
+
+def _column(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
+    return frame[name] if name in frame.columns else pl.Series(name, [None] * len(frame), dtype=dtype)
+
+
+def _encode_bag(lists: pl.Series, name: str, vocabulary: Vocabulary) -> Bag:
+    """An empty or missing list becomes one unknown value, so that a bag is never empty."""
+    import torch
+
+    lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+    values = lists.explode(empty_as_null=True, keep_nulls=True)
+    offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
+    return Bag(torch.from_numpy(vocabulary.encode(name, values)), torch.from_numpy(offsets))
+
+
+def _standardised(numbers: pl.Series, name: str, scaling: Scaling) -> np.ndarray:
+    mean, std = scaling.mean.get(name, 0.0), scaling.std.get(name, 1.0)
+    filled = numbers.cast(pl.Float64, strict=False).fill_nan(None).fill_null(mean)
+    return ((filled - mean) / (std if std > 0 else 1.0)).to_numpy()
+
+
+def _take_bag(bag: Bag, index_B: torch.Tensor) -> Bag:
+    import torch
+
+    starts_B, lengths_B = bag.offsets_N[index_B], (bag.offsets_N[1:] - bag.offsets_N[:-1])[index_B]
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths_B.cumsum(0)])
+    within_M = torch.arange(int(offsets[-1])) - torch.repeat_interleave(offsets[:-1], lengths_B)
+    return Bag(bag.rows_M[torch.repeat_interleave(starts_B, lengths_B) + within_M], offsets)

@@ -1,0 +1,1 @@
+"""The layer, the masked embedding and the models around it."""

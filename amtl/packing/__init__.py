@@ -1,0 +1,1 @@
+"""Sizes to bytes: budget, ragged table, the bundle on disk."""

@@ -1,0 +1,315 @@
+"""params.yaml as frozen, checked settings: one section a stage, every knob with its range.
+
+`load` is the only reader. Unknown keys, missing keys, wrong types and impossible combinations stop with a
+`ParamsError` that names the key in full (`train.epochs`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from amtl.errors import ParamsError
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+IntTuple = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
+Interval = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: no unknown keys, no silent conversions, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FieldParams(Section):
+    """One feature column. `id` and `ids` (a list of values) get embedding rows; `number` is fed as it is, standardised."""
+
+    name: Annotated[str, Field(min_length=1)]
+    kind: Literal["id", "ids", "number"] = "id"
+    type: Literal["integer", "string"] = "string"
+    optional: bool = False
+    range: Interval | None = None
+
+    @model_validator(mode="after")
+    def _range_is_for_numbers(self) -> FieldParams:
+        if self.range is not None and self.kind != "number":
+            raise ValueError("range goes with kind: number")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError("range is [lowest, highest] with lowest < highest")
+        return self
+
+
+class SplitParams(Section):
+    """Which rows train, choose (validation) and judge (test).
+
+    `time`: test = the newest `test` share of rows, validation = the newest `validation` share before it.
+    `random`: a hash of the row's content and `seed`, stable as data grow. `column`: the column holds the words
+    train, validation and test.
+    """
+
+    kind: Literal["time", "random", "column"] = "time"
+    test: Fraction = 0.1
+    validation: Fraction = 0.1
+    seed: Annotated[int, Field(ge=0)] = 0
+    column: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SplitParams:
+        if self.test + self.validation >= 1:
+            raise ValueError("test + validation must leave rows to train on (< 1)")
+        if (self.kind == "column") != (self.column is not None):
+            raise ValueError("column is given exactly when kind is column")
+        return self
+
+
+class EventsParams(Section):
+    """What a raw event looks like, and how events are split."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    label: Annotated[str, Field(min_length=1)]
+    time: str | None = None
+    split: SplitParams = SplitParams()
+    fields: Annotated[tuple[FieldParams, ...], Field(strict=False, min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EventsParams:
+        names = [field.name for field in self.fields]
+        reserved = [self.label, *([self.time] if self.time else []), *([self.split.column] if self.split.column else [])]
+        twice = sorted({name for name in names + reserved if (names + reserved).count(name) > 1})
+        if twice:
+            raise ValueError(f"columns are named twice: {', '.join(twice)}")
+        if not self.embedded:
+            raise ValueError("at least one field of kind id or ids is needed")
+        if self.split.kind == "time" and self.time is None:
+            raise ValueError("split.kind: time needs events.time; without a time column use split.kind: random")
+        return self
+
+    @property
+    def single(self) -> tuple[FieldParams, ...]:
+        """Fields with one value a row, in declared order."""
+        return tuple(field for field in self.fields if field.kind == "id")
+
+    @property
+    def multi(self) -> tuple[FieldParams, ...]:
+        """Fields with a list of values a row, in declared order."""
+        return tuple(field for field in self.fields if field.kind == "ids")
+
+    @property
+    def embedded(self) -> tuple[FieldParams, ...]:
+        """Fields that have embedding rows, in table order: the single-valued ones, then the multi-valued ones."""
+        return self.single + self.multi
+
+    @property
+    def numbers(self) -> tuple[FieldParams, ...]:
+        """Numeric fields, in declared order."""
+        return tuple(field for field in self.fields if field.kind == "number")
+
+
+class ValidateParams(Section):
+    """What a new day must satisfy."""
+
+    min_rows: PositiveInt = 1
+    max_null_share: Share = 0.2
+    label_rate: Interval = (0.001, 0.999)
+
+
+class CountParams(Section):
+    """How values become rows."""
+
+    min_count: PositiveInt = 1
+
+
+class TrainParams(Section):
+    """The full-width model."""
+
+    backbone: Literal["mlp", "dlrm"] = "mlp"
+    dim: Annotated[int, Field(ge=2, le=1024)] = 16
+    hidden: IntTuple = (128, 64)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    batch_norm: bool = False
+    init_std: PositiveFloat = 0.01
+    l2: NonNegativeFloat = 0.0
+    unknown_rate: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    epochs: PositiveInt = 10
+    patience: PositiveInt = 1
+    batch_size: PositiveInt = 1024
+    learning_rate: PositiveFloat = 1e-3
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    bf16: bool = False
+    checkpoint_steps: PositiveInt = 2000
+
+
+class SearchParams(Section):
+    """The layer. `budget`: sizes for a ladder of budgets, by twins with an ordered head. `paper`: as published."""
+
+    mode: Literal["budget", "paper"] = "budget"
+    hidden: IntTuple = (64, 32)
+    temperature: PositiveFloat = 1.0
+    buckets: PositiveInt = 64
+    learning_rate: PositiveFloat = 1e-2
+    rows: PositiveInt = 400_000
+    ladder: Annotated[tuple[Fraction, ...], Field(strict=False, min_length=1)] = (0.6, 0.4, 0.2, 0.1, 0.05, 0.02)
+    epochs: PositiveInt = 1
+
+    @field_validator("ladder")
+    @classmethod
+    def _falls(cls, ladder: tuple[float, ...]) -> tuple[float, ...]:
+        if list(ladder) != sorted(set(ladder), reverse=True):
+            raise ValueError("the ladder must fall strictly, e.g. [0.6, 0.4, 0.2]")
+        return ladder
+
+
+class FinetuneParams(Section):
+    """Training after the cut, under the mask; the fixed-width control gets the same."""
+
+    epochs: Annotated[int, Field(ge=0)] = 3
+    patience: PositiveInt = 1
+    learning_rate: PositiveFloat = 5e-4
+
+
+class CompressParams(Section):
+    """The budget of the table file: a share of the dense fp32 table ("40%", 0.4) or bytes ("40MB", 40000000)."""
+
+    budget: float | int | str = 0.4
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    finetune: FinetuneParams = FinetuneParams()
+
+    @field_validator("budget")
+    @classmethod
+    def _readable(cls, budget: float | int | str) -> float | int | str:
+        parse_budget(budget, 1)
+        return budget
+
+
+class EvaluateParams(Section):
+    """How the result is looked at."""
+
+    bands: Annotated[int, Field(ge=1, le=20)] = 5
+    batch_size: PositiveInt = 8192
+
+
+class GateParams(Section):
+    """When a challenger becomes champion. AUC differences are absolute; positive `min_gain` asks for more than equal."""
+
+    min_auc: Share = 0.5
+    max_logloss: PositiveFloat = 1.0
+    max_drop_fixed: NonNegativeFloat = 0.002
+    max_drop_champion: NonNegativeFloat = 0.002
+    min_gain: NonNegativeFloat = 0.0
+
+
+class RegisterParams(Section):
+    """Where the result goes."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    events: EventsParams
+    validate_: ValidateParams = Field(default=ValidateParams(), alias="validate")
+    count: CountParams = CountParams()
+    train: TrainParams = TrainParams()
+    search: SearchParams = SearchParams()
+    compress: CompressParams = CompressParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    gate: GateParams = GateParams()
+    register_: RegisterParams = Field(alias="register")
+
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_budget(budget: float | int | str, dense_bytes: int) -> int:
+    """The budget in bytes of a table whose dense fp32 form has `dense_bytes` bytes.
+
+    Raises:
+        ValueError: the text is no share (0 < share <= 1, "40%") and no byte figure (1 or more, "40MB").
+    """
+    hint = 'a share of the dense table (0.4, "40%") or bytes (40000000, "40MB", "40MiB")'
+    if isinstance(budget, bool):
+        raise ValueError(f"{budget!r} is not {hint}")
+    if isinstance(budget, str):
+        match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*(%|[KMG]?i?B)?\s*", budget, re.IGNORECASE)
+        if not match or match[1].count(".") > 1 or match[1] == ".":
+            raise ValueError(f"{budget!r} is not {hint}")
+        value, unit = float(match[1]), (match[2] or "").upper()
+        if unit == "%":
+            return parse_budget(value / 100, dense_bytes)
+        if unit:
+            return parse_budget(max(int(value * UNITS[unit]), 0), dense_bytes)
+        budget = value if "." in match[1] else int(value)
+    if isinstance(budget, float) and 0 < budget <= 1:
+        return int(budget * dense_bytes)
+    if isinstance(budget, int) and budget >= 1:
+        return budget
+    raise ValueError(f"{budget!r} is not {hint}")
+
+
+def load(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ParamsError: the file is missing or not YAML; a key is unknown, missing, of the wrong type or out of range.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ParamsError(f"{path} does not exist; run this inside an amtl workspace") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} cannot be read: {error}") from None
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    return parse(raw, str(path))
+
+
+def parse(raw: Any, source: str = "params.yaml") -> Params:
+    """Check the parsed content of params.yaml; see `load`."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        problems = [_sentence(problem, raw) for problem in error.errors()]
+        raise ParamsError(f"{source}: " + "; ".join(dict.fromkeys(problems))) from None
+
+
+def _sentence(problem: Any, raw: Any) -> str:
+    location = [part for part in problem["loc"] if part not in {"float", "int", "str"}]
+    key = ".".join(str(part) for part in location) or "the file"
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _known_keys(location[:-1]), n=1)
+        return f"{key} is not a known key" + (f"; did you mean {near[0]}?" if near else "")
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]} (got {_short(problem.get('input'))})"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _known_keys(location: list[Any]) -> list[str]:
+    """The keys that the section at `location` knows."""
+    model: Any = Params
+    for part in location:
+        if isinstance(part, int):
+            continue
+        by_key = {info.alias or name: info for name, info in model.model_fields.items()}
+        annotation = by_key[part].annotation
+        model = FieldParams if part == "fields" else annotation
+    return [info.alias or name for name, info in model.model_fields.items()]

@@ -1,0 +1,1 @@
+"""Evaluation, report, gate, registry, serving."""

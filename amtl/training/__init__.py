@@ -1,0 +1,1 @@
+"""The training loop, checkpoints, warm start, the size search."""

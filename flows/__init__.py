@@ -1,0 +1,1 @@
+"""Prefect flows, and the only place that runs DVC."""
