@@ -93,6 +93,15 @@ class TimeRange:
     first: Moment | None
     last: Moment | None
 
+    def to_json(self) -> dict[str, str | int | None]:
+        """A JSON value: datetimes as ISO text, epoch seconds as they are."""
+        return {"rows": self.rows, "first": _moment_to_json(self.first), "last": _moment_to_json(self.last)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TimeRange:
+        """The inverse of `to_json`."""
+        return cls(value["rows"], _moment_from_json(value["first"]), _moment_from_json(value["last"]))
+
 
 @dataclass(frozen=True)
 class SplitBounds:
