@@ -121,7 +121,7 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: no manifest; a file is missing, added, of another size, of another content, or a link.
     """
-    manifest = read_json(folder / MANIFEST)
+    manifest: dict[str, Any] = read_json(folder / MANIFEST)
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):
         raise ArtifactError(f"{folder / MANIFEST} has no list of files; fetch the folder again")

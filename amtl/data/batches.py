@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from amtl.data.vocabulary import Vocabulary
+from amtl.data.vocabulary import RowLookup
 from amtl.params import EventsParams
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Batch:
             yield self.take(torch.arange(start, min(start + size, len(self))))
 
 
-def encode(frame: pl.DataFrame, events: EventsParams, vocabulary: Vocabulary, scaling: Scaling) -> Batch:
+def encode(frame: pl.DataFrame, events: EventsParams, lookup: RowLookup, scaling: Scaling) -> Batch:
     """Encode events, all of them in one `Batch`.
 
     A column of an optional field may be missing: its values are unknown (id, ids) or the mean (number). Without a label
@@ -82,9 +82,9 @@ def encode(frame: pl.DataFrame, events: EventsParams, vocabulary: Vocabulary, sc
     """
     import torch
 
-    ids = [vocabulary.encode(spec.name, _column(frame, spec.name, pl.Null())) for spec in events.single]
+    ids = [lookup.rows(spec.name, _column(frame, spec.name, pl.Null())) for spec in events.single]
     ids_NF = np.stack(ids, axis=1) if ids else np.zeros((len(frame), 0), dtype=np.int64)
-    bags = tuple(_encode_bag(_column(frame, spec.name, pl.List(pl.String())), spec.name, vocabulary) for spec in events.multi)
+    bags = tuple(_encode_bag(_column(frame, spec.name, pl.List(pl.String())), spec.name, lookup) for spec in events.multi)
     numbers = [_standardised(_column(frame, spec.name, pl.Float64()), spec.name, scaling) for spec in events.numbers]
     numbers_NK = np.stack(numbers, axis=1) if numbers else np.zeros((len(frame), 0))
     labels_N = _column(frame, events.label, pl.Int8()).cast(pl.Float32).fill_null(0).to_numpy()
@@ -100,14 +100,14 @@ def _column(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
     return frame[name] if name in frame.columns else pl.Series(name, [None] * len(frame), dtype=dtype)
 
 
-def _encode_bag(lists: pl.Series, name: str, vocabulary: Vocabulary) -> Bag:
+def _encode_bag(lists: pl.Series, name: str, lookup: RowLookup) -> Bag:
     """An empty or missing list becomes one unknown value, so that a bag is never empty."""
     import torch
 
     lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
     values = lists.explode(empty_as_null=True, keep_nulls=True)
     offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
-    return Bag(torch.from_numpy(vocabulary.encode(name, values)), torch.from_numpy(offsets))
+    return Bag(torch.from_numpy(np.array(lookup.rows(name, values))), torch.from_numpy(offsets))
 
 
 def _standardised(numbers: pl.Series, name: str, scaling: Scaling) -> np.ndarray:

@@ -17,8 +17,38 @@ from amtl.errors import ArtifactError
 from amtl.files import publish
 from amtl.params import EventsParams
 
-SCHEMA = {"field": pl.String, "value": pl.String, "row": pl.Int64, "count": pl.Int64}
-POLARS_TYPES = {"integer": pl.Int64, "string": pl.String}
+SCHEMA = pl.Schema({"field": pl.String(), "value": pl.String(), "row": pl.Int64(), "count": pl.Int64()})
+POLARS_TYPES = {"integer": pl.Int64(), "string": pl.String()}
+
+
+@dataclass(frozen=True)
+class RowLookup:
+    """From raw values to rows of one table.
+
+    Attributes:
+        frame: columns field, value (as text; null for the field's unknown row), row (of the table).
+        types: field name to "integer" or "string".
+    """
+
+    frame: pl.DataFrame
+    types: dict[str, str]
+
+    def rows(self, field: str, values: pl.Series) -> np.ndarray:
+        """Table rows of raw values, int64 of the same length; null and unknown values get the field's unknown row."""
+        typed, unknown = self._by_field[field]
+        wanted = values.cast(typed.schema["value"], strict=False).alias("value").to_frame()
+        return wanted.join(typed, on="value", how="left", maintain_order="left")["row"].fill_null(unknown).to_numpy()
+
+    @cached_property
+    def _by_field(self) -> dict[str, tuple[pl.DataFrame, int]]:
+        parts = {str(key[0]): part for key, part in self.frame.partition_by("field", as_dict=True).items()}
+        return {
+            field: (
+                parts[field].filter(pl.col("value").is_not_null()).select(pl.col("value").cast(POLARS_TYPES[kind]), "row"),
+                parts[field].filter(pl.col("value").is_null())["row"].item(),
+            )
+            for field, kind in self.types.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -80,12 +110,23 @@ class Vocabulary:
         return len(self.frame)
 
     @cached_property
-    def counts_V(self) -> np.ndarray:  # noqa: N802
+    def counts_V(self) -> np.ndarray:
         """Training occurrences of each table row, int64 [V]."""
         return self._in_table_order["count"].to_numpy()
 
+    def exposures_V(self, unknown_rate: float, rows: int) -> np.ndarray:
+        """How often training shows each table row, int64 [V]: its count, and for unknown rows the values hidden on purpose.
+
+        Args:
+            unknown_rate: share of values that training replaces by their field's unknown row.
+            rows: training rows.
+        """
+        shown_V = self.counts_V.copy()
+        shown_V[list(self.offsets.values())] += round(unknown_rate * rows)
+        return shown_V
+
     @cached_property
-    def fields_V(self) -> np.ndarray:  # noqa: N802
+    def fields_V(self) -> np.ndarray:
         """Index of each table row's field in table order, int64 [V]."""
         return np.repeat(np.arange(len(self.sizes)), list(self.sizes.values()))
 
@@ -98,19 +139,10 @@ class Vocabulary:
         """The frame in table order with a column `table_row` (0 ... V - 1)."""
         return self._in_table_order.drop("position").with_row_index("table_row").cast({"table_row": pl.Int64})
 
-    def encode(self, field: str, values: pl.Series) -> np.ndarray:
-        """Table rows of raw values, int64 of the same length; null and unknown values get the field's unknown row."""
-        typed = self._typed[field]
-        wanted = values.cast(typed.schema["value"], strict=False).alias("value").to_frame()
-        rows = wanted.join(typed, on="value", how="left", maintain_order="left")["row"].fill_null(0)
-        return rows.to_numpy() + self.offsets[field]
-
     @cached_property
-    def _typed(self) -> dict[str, pl.DataFrame]:
-        known = self.frame.filter(pl.col("row") > 0)
-        parts = {str(key[0]): part for key, part in known.partition_by("field", as_dict=True).items()}
-        none = known.clear()
-        return {field: parts.get(field, none).select(pl.col("value").cast(POLARS_TYPES[kind]), "row") for field, kind in self.types.items()}
+    def lookup(self) -> RowLookup:
+        """From raw values to table rows."""
+        return RowLookup(self.table_rows().select("field", "value", pl.col("table_row").alias("row")), self.types)
 
     def write(self, path: Path) -> None:
         """Write the frame as Parquet."""
@@ -127,7 +159,7 @@ class Vocabulary:
             frame = pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtifactError(f"{path} cannot be read as a vocabulary: {error}") from None
-        if dict(frame.schema) != SCHEMA:
+        if frame.schema != SCHEMA:
             raise ArtifactError(f"{path} is no vocabulary: its columns are {frame.columns}")
         types = _types(events)
         frame = frame.filter(pl.col("field").is_in(list(types)))

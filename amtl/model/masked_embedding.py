@@ -1,0 +1,89 @@
+"""From a batch's table rows to one vector a field: the seam that every backbone stands on.
+
+A *lookup* is any module from table rows int64 [M] to vectors [M, D]: `nn.Embedding`, `MaskedEmbedding`, `TwinsEmbedding`,
+`PackedEmbedding`. Shapes: B events, F fields (single-valued, then multi-valued), D dimensions, V rows, M looked-up values.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from amtl.data.batches import Bag, Batch
+from amtl.model.twins import AdaptivelyMaskedTwins
+
+
+class MaskedEmbedding(nn.Module):
+    """An embedding whose row i is cut to its first `sizes_V[i]` dimensions; the rest is zero."""
+
+    def __init__(self, embedding: nn.Embedding, sizes_V: Tensor) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.register_buffer("sizes_V", sizes_V.long())
+        dim = embedding.embedding_dim
+        self.register_buffer("triangle_OD", (torch.arange(dim) < torch.arange(dim + 1).unsqueeze(1)).float(), persistent=False)
+
+    sizes_V: Tensor
+    triangle_OD: Tensor
+
+    def forward(self, rows_M: Tensor) -> Tensor:
+        """Masked vectors [M, D]."""
+        return self.embedding(rows_M) * self.triangle_OD[self.sizes_V[rows_M]]
+
+
+class TwinsEmbedding(nn.Module):
+    """An embedding with the layer behind it, trained jointly or with the embedding frozen."""
+
+    def __init__(self, embedding: nn.Embedding, twins: AdaptivelyMaskedTwins) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.twins = twins
+
+    def forward(self, rows_M: Tensor) -> Tensor:
+        """Masked vectors [M, D]."""
+        masked: Tensor = self.twins(self.embedding(rows_M), rows_M)
+        return masked
+
+
+class FieldEmbedder(nn.Module):
+    """Looks up all of a batch's values at once, pools multi-valued fields by their mean, leaves the rotated basis.
+
+    Attributes:
+        lookup: table rows to vectors.
+        basis_FDD: None, or orthonormal per field: vectors are stored rotated (z = e basis^T) and come out as z basis.
+    """
+
+    def __init__(self, lookup: nn.Module, basis_FDD: Tensor | None = None) -> None:
+        super().__init__()
+        self.lookup = lookup
+        self.register_buffer("basis_FDD", basis_FDD)
+
+    basis_FDD: Tensor | None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """One vector an event and field, [B, F, D]."""
+        return self.unrotated(self.pooled(batch))
+
+    def unrotated(self, pooled_BFD: Tensor) -> Tensor:
+        """Stored vectors in the basis that the backbone reads, [B, F, D]."""
+        return pooled_BFD if self.basis_FDD is None else torch.einsum("bfd,fde->bfe", pooled_BFD, self.basis_FDD)
+
+    def pooled(self, batch: Batch) -> Tensor:
+        """The stored (rotated, masked) vectors, pooled, [B, F, D]. Masks come before pooling; both are linear in z."""
+        events, single = batch.ids_BF.shape
+        rows_M = torch.cat([batch.ids_BF.flatten(), *(bag.rows_M for bag in batch.bags)])
+        vectors_MD = self.lookup(rows_M)
+        parts = [vectors_MD[: events * single].view(events, single, -1)]
+        start = events * single
+        for bag in batch.bags:
+            parts.append(mean_pool(vectors_MD[start : start + len(bag.rows_M)], bag).unsqueeze(1))
+            start += len(bag.rows_M)
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+
+def mean_pool(vectors_MD: Tensor, bag: Bag) -> Tensor:
+    """Mean of each event's values, [B, D]; every event has at least one value."""
+    lengths_B = bag.offsets_N[1:] - bag.offsets_N[:-1]
+    event_M = torch.repeat_interleave(torch.arange(len(lengths_B), device=lengths_B.device), lengths_B)
+    sums_BD = vectors_MD.new_zeros(len(lengths_B), vectors_MD.shape[1]).index_add(0, event_M, vectors_MD)
+    return sums_BD / lengths_B.unsqueeze(1)

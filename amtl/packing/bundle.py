@@ -1,0 +1,182 @@
+"""The bundle: what is served. A folder that is verified before a byte of it is parsed, and read with torch and polars alone.
+
+manifest.json         format, events, model, table, lineage; SHA-256 and bytes of every other file
+table.safetensors     the ragged table (`packed_embedding.pack`) and, where the model does not absorb it, the rotation
+model.safetensors     weights of the backbone
+vocabulary.parquet    field, value (null = unknown), row (of the ragged table)
+sizes.parquet         field, row, count, size
+MODEL_CARD.md         what it is, in words
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from amtl.data.batches import Batch, Scaling, encode
+from amtl.data.vocabulary import RowLookup, Vocabulary
+from amtl.errors import ArtifactError, DataError
+from amtl.files import digest_of, publish_folder, publish_text, verify_manifest, write_manifest
+from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision
+from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
+from amtl.params import EventsParams
+
+FORMAT = 1
+FILES = {"table.safetensors", "model.safetensors", "vocabulary.parquet", "sizes.parquet", "MODEL_CARD.md"}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What goes into a bundle.
+
+    Attributes:
+        model: trained; its embedding holds the (rotated) full-width rows, of which sizes keep the first dimensions.
+        sizes_V: size of every table row, int64 [V].
+        precision: fp32, fp16 or int8.
+        lineage: JSON-able; what the bundle was made from (no times, no run ids: they would change its identity).
+        card: MODEL_CARD.md.
+    """
+
+    model: CTRModel
+    sizes_V: Tensor
+    vocabulary: Vocabulary
+    events: EventsParams
+    scaling: Scaling
+    precision: str
+    lineage: dict[str, Any]
+    card: str
+
+
+def write(path: Path, contents: Contents) -> None:
+    """Write a bundle; the folder appears whole or not at all."""
+    model, sizes_V = contents.model, contents.sizes_V.cpu()
+    table = pack(model.embedding.weight.detach().cpu(), sizes_V, contents.precision)
+    if model.embedder.basis_FDD is not None:
+        table["basis"] = model.embedder.basis_FDD.detach().cpu().contiguous()
+    _, packed_V = order_by_size(sizes_V)
+    rows = contents.vocabulary.table_rows().with_columns(pl.Series("packed", packed_V.numpy()), pl.Series("size", sizes_V.numpy()))
+    with publish_folder(path) as folder:
+        save_file(table, folder / "table.safetensors")
+        save_file(_backbone_weights(model), folder / "model.safetensors")
+        rows.select("field", "value", pl.col("packed").alias("row")).write_parquet(folder / "vocabulary.parquet")
+        rows.select("field", pl.col("packed").alias("row"), "count", "size").write_parquet(folder / "sizes.parquet")
+        publish_text(folder / "MODEL_CARD.md", contents.card)
+        write_manifest(
+            folder,
+            format=FORMAT,
+            kind="bundle",
+            events=contents.events.model_dump(mode="json"),
+            scaling=asdict(contents.scaling),
+            model=model.config.to_json(),
+            table={"rows": len(sizes_V), "dim": model.config.dim, "precision": contents.precision},
+            lineage=contents.lineage,
+        )
+
+
+def _backbone_weights(model: CTRModel) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in full_precision(model.backbone).items()}
+
+
+def identity(path: Path) -> str:
+    """The bundle's digest: of its files, model and events; when, by whom and in which run it was made do not enter.
+
+    Raises:
+        ArtifactError: the bundle is damaged or of another format.
+    """
+    manifest = _verified(path)
+    return digest_of({key: manifest[key] for key in ("format", "events", "scaling", "model", "table", "files")})
+
+
+def load(path: Path | str) -> Predictor:
+    """Verify and read a bundle.
+
+    Raises:
+        ArtifactError: the bundle is missing, damaged or of another format.
+    """
+    path = Path(path)
+    manifest = _verified(path)
+    try:
+        return _assembled(path, manifest)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, pl.exceptions.PolarsError) as error:
+        raise ArtifactError(f"{path} does not hold what its manifest says ({error}); fetch or make it again") from None
+
+
+class Predictor:
+    """A bundle in memory: raw feature values in, probabilities out.
+
+    Attributes:
+        manifest: the content of manifest.json. events: the fields it reads.
+    """
+
+    def __init__(self, model: CTRModel, lookup: RowLookup, events: EventsParams, scaling: Scaling, manifest: dict[str, Any]) -> None:
+        self.model, self.lookup, self.events, self.scaling, self.manifest = model, lookup, events, scaling, manifest
+
+    def encode(self, frame: pl.DataFrame) -> Batch:
+        """Events as one batch of packed rows."""
+        return encode(frame, self.events, self.lookup, self.scaling)
+
+    def predict(self, frame: Any, batch_size: int = 8192) -> np.ndarray:
+        """Probability of the label for every row.
+
+        Args:
+            frame: a polars or pandas frame, or a mapping of columns, of raw feature values. Unknown values and nulls are
+                allowed, optional fields may be missing, further columns are ignored.
+
+        Returns:
+            float64 [N].
+
+        Raises:
+            DataError: a field that is not optional is missing, or the frame is none of the above.
+        """
+        rows = _as_polars(frame)
+        missing = [field.name for field in self.events.fields if not field.optional and field.name not in rows.columns]
+        if missing:
+            raise DataError(f"the frame to predict lacks the columns {', '.join(missing)}; give them (null where unknown)")
+        batch = self.encode(rows)
+        with torch.no_grad():
+            logits = [self.model(part) for part in batch.in_order(batch_size)]
+        return torch.sigmoid(torch.cat(logits).double()).numpy() if logits else np.zeros(0)
+
+
+def _as_polars(frame: Any) -> pl.DataFrame:
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, Mapping):
+        return pl.DataFrame(dict(frame), strict=False)
+    if hasattr(frame, "columns") and hasattr(frame, "index"):
+        return pl.from_pandas(frame)
+    raise DataError(f"cannot predict from a {type(frame).__name__}; give a polars or pandas frame or a mapping of columns")
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    manifest = verify_manifest(path)
+    if manifest.get("kind") != "bundle" or manifest.get("format") != FORMAT:
+        raise ArtifactError(f"{path} is no bundle of format {FORMAT}; this version of amtl cannot read it")
+    if set(manifest["files"]) != FILES:
+        raise ArtifactError(f"{path} does not consist of {', '.join(sorted(FILES))}; fetch or make it again")
+    return manifest
+
+
+def _assembled(path: Path, manifest: dict[str, Any]) -> Predictor:
+    events = EventsParams.model_validate(manifest["events"])
+    table = load_file(path / "table.safetensors")
+    packed = PackedEmbedding(table["values"], table["boundaries"], table.get("scales"))
+    described = manifest["table"]
+    if packed.rows != described["rows"] or packed.dim != described["dim"]:
+        raise ValueError(f"the table has {packed.rows} rows of width {packed.dim}")
+    model = CTRModel(ModelConfig.from_json(manifest["model"]), packed)
+    model.embedder.register_buffer("basis_FDD", table.get("basis"))
+    model.backbone.load_state_dict(load_file(path / "model.safetensors"))
+    frame = pl.read_parquet(path / "vocabulary.parquet")
+    if len(frame) != packed.rows:
+        raise ValueError(f"the vocabulary has {len(frame)} rows, the table {packed.rows}")
+    lookup = RowLookup(frame, {field.name: field.type for field in events.embedded})
+    return Predictor(model.eval(), lookup, events, Scaling(**manifest["scaling"]), manifest)

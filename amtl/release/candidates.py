@@ -1,0 +1,102 @@
+"""The models that evaluation compares on the same test rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from amtl.data.batches import Batch
+from amtl.packing.budget import dense_bytes
+from amtl.release.evaluate import score
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from amtl.model.ctr_model import CTRModel, ModelConfig
+    from amtl.packing.bundle import Predictor
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The packed bundle, the same model masked but not packed, the fixed-width control, and the parent's bundle."""
+
+    packed: Predictor
+    masked: CTRModel
+    control: CTRModel
+    parent: Predictor | None
+    sizes_V: Tensor
+
+    @classmethod
+    def read(cls, compressed: Path, config: ModelConfig, parent: Path | None) -> Candidates:
+        """Read what compress wrote; `parent` is a bundle, or None.
+
+        Raises:
+            ArtifactError: something is missing or damaged.
+        """
+        from safetensors.torch import load_file
+
+        from amtl.model.ctr_model import restore
+        from amtl.packing.bundle import load
+
+        weights = load_file(compressed / "masked.safetensors")
+        sizes_V = weights.pop("embedder.lookup.sizes_V")
+        plain = {name.replace("lookup.embedding.", "lookup."): tensor for name, tensor in weights.items()}
+        return cls(
+            packed=load(compressed / "bundle"),
+            masked=restore(config, plain),
+            control=restore(config, load_file(compressed / "control.safetensors")),
+            parent=load(parent) if parent else None,
+            sizes_V=sizes_V,
+        )
+
+
+def score_candidates(
+    candidates: Candidates, rows: pl.DataFrame, test: Batch, batch_size: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Metrics, and test probabilities of the packed model (`auc`) and the control (`auc_fixed`).
+
+    Args:
+        rows: the test rows as raw values: the bundles read them as a server would.
+        test: the same rows, encoded.
+    """
+    import torch
+
+    from amtl.training.loop import predict
+
+    labels, cpu = test.labels_B.numpy(), torch.device("cpu")
+    packed, control = candidates.packed.predict(rows, batch_size), predict(candidates.control, test, cpu, batch_size)
+    metrics: dict[str, Any] = {**score(labels, packed), "rows": len(rows)}
+    metrics |= {f"{name}_fixed": value for name, value in score(labels, control).items()}
+    masked = score(labels, predict(candidates.masked, test, cpu, batch_size))
+    metrics |= {"auc_masked": masked["auc"]} if "auc" in masked else {}
+    if candidates.parent is not None:
+        parent = score(labels, candidates.parent.predict(rows, batch_size))
+        metrics |= {"auc_parent": parent["auc"]} if "auc" in parent else {}
+    return metrics, {"auc": packed, "auc_fixed": control}
+
+
+def table_metrics(bundle: Path, predictor: Predictor) -> dict[str, Any]:
+    """Bytes of a bundle's table file and of the same rows dense in fp32, share saved, mean and number of sizes."""
+    sizes = pl.read_parquet(bundle / "sizes.parquet")["size"]
+    described = predictor.manifest["table"]
+    packed, dense = (bundle / "table.safetensors").stat().st_size, dense_bytes(described["rows"], described["dim"])
+    mean_size = float(sizes.cast(pl.Float64).mean())  # type: ignore[arg-type]
+    return {
+        "table_bytes": packed,
+        "dense_bytes": dense,
+        "saved": 1 - packed / dense,
+        "mean_size": mean_size,
+        "distinct_sizes": sizes.n_unique(),
+    }
+
+
+def bundle_metrics(bundle: Path, rows: pl.DataFrame, label: str) -> dict[str, Any]:
+    """Metrics of any bundle on labelled rows of raw values: how the gate scores the champion."""
+    from amtl.packing.bundle import load
+
+    predictor = load(bundle)
+    return {**score(rows[label].to_numpy(), predictor.predict(rows)), **table_metrics(bundle, predictor), "rows": len(rows)}

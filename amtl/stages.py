@@ -1,0 +1,266 @@
+"""The stages of dvc.yaml: `python -m amtl.stages NAME`. The one place that knows the workspace's paths.
+
+Each stage reads files, calls a room, writes under build/. A failure prints `amtl: error: ...` last and exits 1.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amtl import files, params
+from amtl.errors import AmtlError, DataError
+from amtl.params import Params
+
+if TYPE_CHECKING:
+    from amtl.data.batches import Batch
+    from amtl.data.dataset import Part
+    from amtl.data.events import Partition
+    from amtl.data.vocabulary import Vocabulary
+
+EVENTS = Path("data/events")
+PARENT_LOCK = Path("parent.lock")
+BUILD = Path("build")
+CACHE = BUILD / "cache"
+VALIDATE, COUNT, PARENT, TRAIN = BUILD / "validate", BUILD / "count", BUILD / "parent", BUILD / "train"
+SEARCH, COMPRESS, EVALUATE = BUILD / "search", BUILD / "compress", BUILD / "evaluate"
+STATE, BUNDLE, METRICS, EVALUATION, CARD = (
+    TRAIN / "state",
+    COMPRESS / "bundle",
+    EVALUATE / "metrics.json",
+    EVALUATE / "evaluation.json",
+    EVALUATE / "model_card.md",
+)
+
+
+def say(text: str) -> None:
+    """One line of progress, at once visible."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def validate(settings: Params) -> None:
+    """Judge the days that were not judged before; `build/validate/accepted.json` lists what may be used."""
+    from amtl.data.events import partitions
+    from amtl.data.validation import validate as judge
+
+    report = judge(partitions(EVENTS), settings.events, settings.validate_, CACHE, VALIDATE)
+    say(f"validated {len(report['validated'])} days, {len(report['reused'])} were validated before")
+
+
+def count(settings: Params) -> None:
+    """Count values over the training rows and grow the parent's vocabulary by the new ones."""
+    from amtl.data.counts import count as count_values
+
+    result = count_values(_accepted(), settings.events, settings.count, _parent_vocabulary(settings), CACHE)
+    result.vocabulary.write(COUNT / "vocabulary.parquet")
+    files.publish_json(COUNT / "split.json", result.bounds.to_json())
+    files.publish_json(COUNT / "scaling.json", {"mean": result.scaling.mean, "std": result.scaling.std})
+    files.publish_json(COUNT / "report.json", result.report)
+    days = result.report
+    say(f"counted {len(days['counted'])} days, {len(days['reused'])} were counted before; table rows: {result.vocabulary.rows:,}")
+
+
+def parent(settings: Params) -> None:
+    """Lay down the parent that parent.lock pins."""
+    from amtl.release.parent import ParentLock, fetch
+
+    pinned = fetch(ParentLock.read(PARENT_LOCK), PARENT)
+    say("no parent: cold start" if pinned == {"parent": "none"} else f"parent: {pinned['name']} version {pinned['version']}")
+
+
+def train(settings: Params) -> None:
+    """Train the full-width model, warm from the parent's state where there is one."""
+    from amtl.release.evaluate import logistic_baseline, score
+    from amtl.release.registry import stage_run
+    from amtl.training.train import train as fit
+
+    data = _Inputs(settings)
+    parts = data.parts("train", "validation", "test")
+    with _resumable("train", settings) as resume:
+        trained = fit(settings, data.vocabulary, parts["train"], parts["validation"], _parent_folder("state"), resume, say)
+    trained.write(STATE)
+    files.publish_json(TRAIN / "report.json", trained.report)
+    baseline = score(parts["test"].labels_B.numpy(), logistic_baseline(parts["train"], parts["test"], data.vocabulary.rows))
+    files.publish_json(TRAIN / "baseline.json", baseline)
+    with stage_run("train", settings.register_.name) as run:
+        for entry in trained.report["history"]:
+            run.metrics({f"train_{key}": value for key, value in entry.items() if key != "epoch"}, step=int(entry["epoch"]))
+
+
+def search(settings: Params) -> None:
+    """Find sizes: the front of a ladder of budgets, or the published layer trained jointly."""
+    from amtl.training.sizes import find_sizes
+    from amtl.training.state import read_state
+
+    data = _Inputs(settings)
+    parts = data.parts("train", "validation")
+    with _resumable("search", settings) as resume:
+        found = find_sizes(settings, data.vocabulary, read_state(STATE).model(), parts["train"], parts["validation"], resume, say)
+    found.write(SEARCH)
+
+
+def compress(settings: Params) -> None:
+    """Take the budget's sizes, fine-tune under the mask, quantise, pack."""
+    from amtl.packing import compress as packing
+    from amtl.training.sizes import Found
+    from amtl.training.state import read_state
+
+    data, state = _Inputs(settings), read_state(STATE)
+    parts = data.parts("train", "validation")
+    tuning = packing.tuning_for(settings, data.vocabulary, parts["train"], parts["validation"], say)
+    with _resumable("compress", settings) as resume:
+        found = Found.read(SEARCH, state.config)
+        result = packing.compress(settings, found, state, data.vocabulary, tuning, CACHE / "control", resume)
+    lineage = {"data": files.sha256(VALIDATE / "accepted.json"), "parent": files.read_json(PARENT / "parent.json")}
+    result.write(COMPRESS, packing.contents(settings, result, data.vocabulary, data.scaling, lineage))
+    packing.check_budget(BUNDLE / "table.safetensors", result.report.get("budget_bytes"))
+
+
+def evaluate(settings: Params) -> None:
+    """Score the packed table beside the masked one, the control, the baseline and the parent."""
+    from amtl.release.candidates import Candidates, score_candidates, table_metrics
+    from amtl.release.evaluation import describe
+    from amtl.release.registry import stage_run
+    from amtl.release.report import model_card
+    from amtl.training.state import read_state
+
+    data = _Inputs(settings)
+    test = data.parts("test")["test"]
+    candidates = Candidates.read(COMPRESS, read_state(STATE).config, _parent_folder("bundle"))
+    metrics, predictions = score_candidates(candidates, data.frame("test"), test, settings.evaluate.batch_size)
+    metrics |= table_metrics(BUNDLE, candidates.packed)
+    metrics |= {f"{name}_logistic": value for name, value in files.read_json(TRAIN / "baseline.json").items()}
+    evaluation = _context(settings) | describe(
+        data.vocabulary,
+        candidates.sizes_V.numpy(),
+        test,
+        predictions,
+        settings.train.dim,
+        settings.compress.precision,
+        settings.evaluate.bands,
+    )
+    files.publish_json(METRICS, metrics)
+    files.publish_json(EVALUATION, evaluation)
+    files.publish_text(CARD, model_card(metrics, evaluation, candidates.packed.manifest["lineage"]))
+    with stage_run("evaluate", settings.register_.name) as run:
+        run.metrics(metrics)
+        run.files([METRICS, EVALUATION, CARD])
+    aucs = ", ".join(f"{name} {metrics[key]:.4f}" for name, key in (("packed", "auc"), ("fixed width", "auc_fixed")) if key in metrics)
+    say(f"AUC {aucs}; {metrics['saved']:.1%} of {metrics['dense_bytes']:,} bytes saved")
+
+
+def champion_metrics(settings: Params, bundle: Path) -> dict[str, Any]:
+    """Metrics of any bundle on the test rows of today: what the gate compares with."""
+    from amtl.release.candidates import bundle_metrics
+
+    return bundle_metrics(bundle, _Inputs(settings).frame("test"), settings.events.label)
+
+
+class _Inputs:
+    """The events and what counting made of them."""
+
+    def __init__(self, settings: Params) -> None:
+        from amtl.data.batches import Scaling
+        from amtl.data.events import SplitBounds
+        from amtl.data.vocabulary import Vocabulary
+
+        self.settings = settings
+        self.partitions: list[Partition] = _accepted()
+        self.vocabulary: Vocabulary = Vocabulary.read(COUNT / "vocabulary.parquet", settings.events)
+        self.bounds = SplitBounds.from_json(files.read_json(COUNT / "split.json"))
+        self.scaling = Scaling(**files.read_json(COUNT / "scaling.json"))
+
+    def parts(self, *names: Part) -> dict[Part, Batch]:
+        """Encoded parts of the split."""
+        from amtl.data.dataset import load_parts
+
+        return load_parts(self.partitions, self.settings.events, self.bounds, self.vocabulary.lookup, self.scaling, names)
+
+    def frame(self, part: Part) -> Any:
+        """A part of the split as a polars frame of raw values."""
+        from amtl.data.events import scan, select
+
+        return select(scan(self.partitions, self.settings.events), self.settings.events, self.bounds, part).collect()
+
+
+def _accepted() -> list[Partition]:
+    """The partitions, if they are the ones that were validated."""
+    from amtl.data.events import partitions
+
+    found = partitions(EVENTS)
+    accepted = {entry["day"]: entry["digest"] for entry in files.read_json(VALIDATE / "accepted.json")["partitions"]}
+    if {part.day: part.digest for part in found} != accepted:
+        raise DataError(f"{EVENTS} is not what was validated; run: dvc repro validate")
+    return found
+
+
+def _parent_folder(name: str) -> Path | None:
+    return None if files.read_json(PARENT / "parent.json") == {"parent": "none"} else PARENT / name
+
+
+def _parent_vocabulary(settings: Params) -> Vocabulary | None:
+    from amtl.data.vocabulary import Vocabulary
+
+    state = _parent_folder("state")
+    return Vocabulary.read(state / "vocabulary.parquet", settings.events) if state else None
+
+
+class _resumable:  # noqa: N801
+    """A folder for a stage's checkpoints, keyed by all that decides its result; removed after success.
+
+    It lies in the cache: DVC deletes a stage's outputs before it runs the stage.
+    """
+
+    def __init__(self, stage: str, settings: Params) -> None:
+        inputs = [files.sha256(path) for path in (VALIDATE / "accepted.json", COUNT / "vocabulary.parquet", PARENT / "parent.json")]
+        self.path = CACHE / "resume" / stage / files.digest_of([settings.model_dump(mode="json"), inputs])[:16]
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            shutil.rmtree(self.path.parent, ignore_errors=True)
+
+
+def _context(settings: Params) -> dict[str, Any]:
+    """What the report says of how the result came about."""
+    return {
+        "warm_start": files.read_json(TRAIN / "report.json")["warm_start"],
+        "search": files.read_json(SEARCH / "report.json"),
+        "split": files.read_json(COUNT / "report.json")["rows"],
+        "dim": settings.train.dim,
+        "backbone": settings.train.backbone,
+        "precision": settings.compress.precision,
+        **files.read_json(COMPRESS / "report.json"),
+    }
+
+
+STAGES: dict[str, Callable[[Params], None]] = {
+    stage.__name__: stage for stage in (validate, count, parent, train, search, compress, evaluate)
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one stage; returns the exit code."""
+    from amtl.processes import die_with_parents
+
+    if len(arguments) != 1 or arguments[0] not in STAGES:
+        sys.stderr.write(f"amtl: error: usage: python -m amtl.stages {{{','.join(STAGES)}}}\n")
+        return 2
+    die_with_parents()
+    try:
+        with files.workspace_lock(Path.cwd()):
+            STAGES[arguments[0]](params.load(Path("params.yaml")))
+    except AmtlError as error:
+        sys.stderr.write(f"amtl: error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,229 @@
+"""The training loop: shuffled batches, early stopping on validation, resumable at any checkpoint.
+
+A run is a function of (weights at the start, data, settings): the order of batches depends on (seed, epoch) alone and the
+random state travels with the checkpoint, so a resumed run ends bit-equal to an uninterrupted one on the CPU.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from amtl.data.batches import Bag, Batch
+from amtl.model.ctr_model import CTRModel, full_precision
+from amtl.release.evaluate import score
+from amtl.training import checkpoint
+from amtl.training.optimizers import Optimizers
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to fit.
+
+    Attributes:
+        patience: epochs without a better validation score before stopping.
+        l2: weight of the mean squared norm of an event's vectors.
+        unknown_rate: share of looked-up values that training replaces by their field's unknown row, so that the row
+            learns what a value without history is worth.
+        keep_start: the weights before the first step also compete (fine-tuning must not make a model worse).
+        keep_last: end with the last weights, not with the best on validation.
+        checkpoint_steps: steps between checkpoints, where a folder for them is given.
+    """
+
+    epochs: int
+    patience: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    l2: float = 0.0
+    unknown_rate: float = 0.0
+    bf16: bool = False
+    keep_start: bool = False
+    keep_last: bool = False
+    checkpoint_steps: int = 2000
+
+
+@dataclass
+class Progress:
+    """Where a fit stands, but for the weights; goes into JSON.
+
+    Attributes:
+        epoch: finished epochs. step: finished steps of the epoch under way, with the sum of their losses.
+        stale: epochs since the best one.
+        history: validation after every epoch: epoch, loss (training), auc, logloss, score.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    stale: int = 0
+    best_score: float | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)
+
+
+def predict(model: CTRModel, data: Batch, device: torch.device, batch_size: int = 8192) -> np.ndarray:
+    """Probabilities of all events, float64 [N], in evaluation mode."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        logits = [model(batch.to(device)).float().cpu() for batch in data.in_order(batch_size)]
+    model.train(was_training)
+    return torch.sigmoid(torch.cat(logits).double()).numpy() if logits else np.zeros(0)
+
+
+def validate(model: CTRModel, data: Batch, device: torch.device) -> dict[str, float]:
+    """AUC, log loss, and the score that chooses checkpoints: AUC - 0.5 * log loss (AUC alone lets log loss drift)."""
+    measured = score(data.labels_B.numpy(), predict(model, data, device))
+    auc = measured.get("auc", 0.5)
+    return {"auc": auc, "logloss": measured["logloss"], "score": auc - 0.5 * measured["logloss"]}
+
+
+class Trainer:
+    """Fits one model in place.
+
+    Args:
+        unknown_rows_F: each field's unknown row, int64 [F], in table order.
+        optimizers: to carry their state in and out (warm start); None: fresh ones.
+        rates: learning rates of fresh optimizers for weights by the prefix of their name, where not the settings' one.
+        resume: folder for checkpoints; a complete one there is continued. None: no checkpoints.
+        log: takes one line an epoch.
+    """
+
+    def __init__(
+        self,
+        model: CTRModel,
+        settings: FitSettings,
+        device: torch.device,
+        unknown_rows_F: Tensor,
+        *,
+        optimizers: Optimizers | None = None,
+        rates: Mapping[str, float] | None = None,
+        resume: Path | None = None,
+        log: Callable[[str], None] = print,
+    ) -> None:
+        self.model = model.to(device).train()
+        self.settings, self.device, self.log, self.resume = settings, device, log, resume
+        self.unknown_rows_F = unknown_rows_F.to(device)
+        self.optimizers = optimizers or Optimizers(model, settings.learning_rate, rates)
+        self.progress = Progress()
+        self.best = snapshot(model)
+
+    def fit(self, train: Batch, validation: Batch) -> Progress:
+        """Train until `epochs` or until patience ends; the model then holds the best weights on validation."""
+        torch.manual_seed(self.settings.seed)
+        if not self._continued() and self.settings.keep_start:
+            self._judge(validation, {"epoch": 0})
+        while self.progress.epoch < self.settings.epochs and self.progress.stale < self.settings.patience:
+            loss = self._run_epoch(train)
+            measured = self._judge(validation, {"epoch": self.progress.epoch, "loss": loss})
+            self.log(
+                f"epoch {self.progress.epoch}: loss {loss:.4f}, validation AUC {measured['auc']:.4f}, log loss {measured['logloss']:.4f}"
+            )
+            self._save(len(train))
+        if not self.settings.keep_last:
+            self.model.load_state_dict(self.best)
+        return self.progress
+
+    def _judge(self, validation: Batch, entry: dict[str, float]) -> dict[str, float]:
+        measured = validate(self.model, validation, self.device)
+        self.progress.history.append({**entry, **measured})
+        if self.progress.best_score is None or measured["score"] > self.progress.best_score:
+            self.progress.best_score, self.progress.stale, self.best = measured["score"], 0, snapshot(self.model)
+        else:
+            self.progress.stale += 1
+        return measured
+
+    def _run_epoch(self, train: Batch) -> float:
+        """The rest of the epoch under way; returns the mean loss over the whole epoch."""
+        progress, settings = self.progress, self.settings
+        for batch in train.shuffled(settings.batch_size, settings.seed, progress.epoch, skip=progress.step):
+            progress.loss_sum += self.step(batch.to(self.device))
+            progress.step += 1
+            if progress.step % settings.checkpoint_steps == 0:
+                self._save(len(train))
+        loss = progress.loss_sum / max(progress.step, 1)
+        progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        return loss
+
+    def step(self, batch: Batch) -> float:
+        """One step of gradient descent; returns the batch's mean cross-entropy."""
+        if self.settings.unknown_rate:
+            batch = hide_values(batch, self.unknown_rows_F, self.settings.unknown_rate)
+        self.optimizers.zero_grad()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.bf16):
+            pooled_BFD = self.model.embedder.pooled(batch)
+            logits_B = self.model.backbone(self.model.embedder.unrotated(pooled_BFD), batch.numbers_BK)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), batch.labels_B)
+        penalty = self.settings.l2 * pooled_BFD.float().square().sum() / len(batch) if self.settings.l2 else 0.0
+        (loss + penalty).backward()
+        self.optimizers.step()
+        return float(loss.detach())
+
+    def _save(self, rows: int) -> None:
+        if self.resume is None:
+            return
+        steps_an_epoch = -(-rows // self.settings.batch_size)
+        tensors = {
+            **{f"model.{name}": tensor for name, tensor in full_precision(self.model).items()},
+            **{f"best.{name}": tensor.cpu() for name, tensor in self.best.items()},
+            **{f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()},
+            "random": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            tensors["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        checkpoint.save(self.resume, self.progress.epoch * steps_an_epoch + self.progress.step, tensors, asdict(self.progress))
+
+    def _continued(self) -> bool:
+        """Take over the newest checkpoint, if there is one."""
+        found = checkpoint.latest(self.resume) if self.resume else None
+        if found is None:
+            return False
+        tensors, progress = found
+        self.model.load_state_dict(_with_prefix(tensors, "model."))
+        self.best = {name: tensor.to(self.device) for name, tensor in _with_prefix(tensors, "best.").items()}
+        self.optimizers.load(_with_prefix(tensors, "optimizer."))
+        self.progress = Progress(**progress)
+        torch.set_rng_state(tensors["random"])
+        if "random_cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random_cuda"], self.device)
+        self.log(f"resumed after epoch {self.progress.epoch}, step {self.progress.step}")
+        return True
+
+
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of all weights and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def hide_values(batch: Batch, unknown_rows_F: Tensor, rate: float) -> Batch:
+    """The batch with a random share `rate` of its values replaced by their field's unknown row."""
+    single = batch.ids_BF.shape[1]
+    hidden_BF = torch.rand(batch.ids_BF.shape, device=batch.ids_BF.device) < rate
+    ids_BF = torch.where(hidden_BF, unknown_rows_F[:single], batch.ids_BF)
+    bags = []
+    for bag, unknown in zip(batch.bags, unknown_rows_F[single:], strict=True):
+        hidden_M = torch.rand(bag.rows_M.shape, device=bag.rows_M.device) < rate
+        bags.append(Bag(torch.where(hidden_M, unknown, bag.rows_M), bag.offsets_N))
+    return Batch(ids_BF, tuple(bags), batch.numbers_BK, batch.labels_B)
+
+
+def log_line(text: str) -> None:
+    """One line of progress, at once visible."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,80 @@
+"""The training state: full-width table, model and optimizer, as the next warm start needs them. No pickle.
+
+manifest.json            format, model, fields; SHA-256 and bytes of every other file
+weights.safetensors      every weight and buffer of the full-width model
+optimizer.safetensors    Adam's moments (`Optimizers.tensors`)
+vocabulary.parquet       which value each row belongs to
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from amtl.data.vocabulary import Vocabulary
+from amtl.errors import ArtifactError
+from amtl.files import publish_folder, verify_manifest, write_manifest
+from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision, restore
+from amtl.params import EventsParams
+from amtl.training.optimizers import Optimizers
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """A state in memory.
+
+    Attributes:
+        fields: names of the embedded fields in table order, then of the numeric ones.
+        vocabulary: columns field, value, row (in the field), count, as in `Vocabulary.frame`.
+    """
+
+    config: ModelConfig
+    fields: tuple[str, ...]
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    vocabulary: pl.DataFrame
+
+    def model(self) -> CTRModel:
+        """The full-width model with these weights."""
+        return restore(self.config, self.weights)
+
+
+def field_names(events: EventsParams) -> tuple[str, ...]:
+    """Names of the fields that shape a model, in its order."""
+    return tuple(field.name for field in events.embedded + events.numbers)
+
+
+def write_state(path: Path, model: CTRModel, optimizers: Optimizers, vocabulary: Vocabulary, events: EventsParams) -> None:
+    """Write a state; the folder appears whole or not at all."""
+    with publish_folder(path) as folder:
+        save_file(full_precision(model), folder / "weights.safetensors")
+        save_file(optimizers.tensors(), folder / "optimizer.safetensors")
+        vocabulary.frame.write_parquet(folder / "vocabulary.parquet")
+        write_manifest(folder, format=FORMAT, kind="state", model=model.config.to_json(), fields=list(field_names(events)))
+
+
+def read_state(path: Path) -> State:
+    """Verify and read a state.
+
+    Raises:
+        ArtifactError: it is missing, damaged or of another format.
+    """
+    manifest = verify_manifest(path)
+    if manifest.get("kind") != "state" or manifest.get("format") != FORMAT:
+        raise ArtifactError(f"{path} is no training state of format {FORMAT}; this version of amtl cannot read it")
+    try:
+        return State(
+            config=ModelConfig.from_json(manifest["model"]),
+            fields=tuple(manifest["fields"]),
+            weights=load_file(path / "weights.safetensors"),
+            moments=load_file(path / "optimizer.safetensors"),
+            vocabulary=pl.read_parquet(path / "vocabulary.parquet"),
+        )
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise ArtifactError(f"{path} does not hold what its manifest says ({error}); fetch or make it again") from None
