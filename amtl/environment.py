@@ -1,0 +1,95 @@
+"""Where a workspace is, and the environment that its tools need.
+
+All state of DVC, MLflow, Prefect and matplotlib stays inside the workspace, their telemetry is off, and no tool may
+unpickle. `amtl` sets this for itself (`apply`); `eval "$(amtl env)"` gives the same to bare `dvc`, `mlflow`, `prefect`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from amtl.errors import WorkspaceError
+
+LOCAL_API = "http://127.0.0.1:4200/api"
+"""Where `prefect server start` listens unless told otherwise."""
+
+MARKS = ("dvc.yaml", "params.yaml")
+"""The files that make a folder a workspace."""
+
+
+def find_root(start: Path) -> Path:
+    """The workspace that holds the folder `start`.
+
+    Raises:
+        WorkspaceError: neither it nor a folder above it holds dvc.yaml and params.yaml.
+    """
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if all((folder / mark).is_file() for mark in MARKS):
+            return folder
+    raise WorkspaceError(f"{start} is not in an amtl workspace (a folder with {' and '.join(MARKS)}); change to one and try again")
+
+
+def variables(root: Path) -> dict[str, str]:
+    """The environment of the tools in the workspace `root`; what is set already wins, safety switches excepted."""
+    own = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{root}/.mlflow/mlflow.db",
+        "AMTL_ARTIFACT_ROOT": f"{root}/.mlflow/artifacts",
+        "PREFECT_HOME": f"{root}/.prefect",
+        "DVC_SITE_CACHE_DIR": f"{root}/.dvc/tmp/site",
+        "MPLCONFIGDIR": f"{root}/.amtl/matplotlib",
+        **_TELEMETRY_OFF,
+        **_HABITS,
+    }
+    return {
+        **{name: os.environ.get(name) or value for name, value in own.items()},
+        **_SAFETY,
+        "PATH": _path_with(Path(sys.prefix) / "bin"),
+    }
+
+
+def apply(root: Path) -> None:
+    """Set `variables` for this process and what it starts, and make the folder in which MLflow's database lies."""
+    os.environ.update(variables(root))
+    (root / ".mlflow").mkdir(exist_ok=True)
+
+
+def export_lines(root: Path) -> str:
+    """`variables` as shell commands, for `eval`.
+
+    PREFECT_API_URL is among them (a worker cannot do without), unless the user has pointed Prefect at a server already.
+    """
+    settings = variables(root)
+    profiles = Path(settings["PREFECT_HOME"]) / "profiles.toml"
+    if not (profiles.is_file() and "PREFECT_API_URL" in profiles.read_text(encoding="utf-8")):
+        settings["PREFECT_API_URL"] = os.environ.get("PREFECT_API_URL") or LOCAL_API
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
+
+
+_TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+_HABITS = {
+    "PYTHONUNBUFFERED": "1",
+    # Otherwise `mlflow server` starts seven idle workers, about 2 GB.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # SQLite on a loaded machine: better late than "database is locked".
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+
+_SAFETY = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+
+
+def _path_with(folder: Path) -> str:
+    """PATH with `folder` in front, once."""
+    others = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part != str(folder)]
+    return os.pathsep.join([str(folder), *others])

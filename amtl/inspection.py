@@ -1,0 +1,50 @@
+"""What is in a bundle, in words: verified first, read without loading the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from amtl import files
+
+
+def lines(bundle: Path) -> Iterator[str]:
+    """A bundle's identity, table, sizes by field, files and lineage, line by line.
+
+    Raises:
+        ArtifactError: it is missing, damaged or of another format.
+    """
+    from amtl.packing.bundle import identity
+
+    digest = identity(bundle)
+    manifest = files.read_json(bundle / files.MANIFEST)
+    table = manifest["table"]
+    yield f"bundle      {bundle}: whole, format {manifest['format']}"
+    yield f"identity    {digest}"
+    yield f"events      {manifest['events']['name']}: label {manifest['events']['label']}"
+    yield f"table       {table['rows']:,} rows of at most {table['dim']} dimensions, {table['precision']}"
+    yield from _sizes(bundle / "sizes.parquet")
+    for name, entry in sorted(manifest["files"].items()):
+        yield f"file        {name:20} {entry['bytes']:>14,} bytes  sha256 {entry['sha256'][:12]}"
+    for name, value in _flat(manifest["lineage"]):
+        yield f"lineage     {name}: {value}"
+
+
+def _sizes(path: Path) -> Iterator[str]:
+    import polars as pl
+
+    size = pl.col("size")
+    by_field = pl.read_parquet(path).group_by("field", maintain_order=True)
+    table = by_field.agg(values=pl.len(), mean=size.mean(), least=size.min(), most=size.max(), empty=(size == 0).sum())
+    for row in table.to_dicts():
+        spread = f"sizes {row['least']} to {row['most']}, mean {row['mean']:.2f}, {row['empty']:,} without a row of their own"
+        yield f"field       {row['field']:20} {row['values']:>14,} values, {spread}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

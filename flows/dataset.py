@@ -1,0 +1,116 @@
+"""The data set of a workspace: made, brought in or swapped. One workspace holds one data set.
+
+A swap writes the events, then the sections of params.yaml that go with them, then the pins: the parent of another data
+set means nothing here, so parent.lock is reset. After a crash, the same command again completes the swap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+
+from amtl import files, params, stages
+from amtl.errors import DataError
+from flows import data
+
+if TYPE_CHECKING:
+    from amtl.data.sample import SampleReport
+
+T = TypeVar("T")
+
+
+def install(root: Path, section: Mapping[str, Any], write: Callable[[Path], T], replace: bool) -> T:
+    """Fill data/events and pin it.
+
+    Args:
+        root: the workspace; the caller holds its lock.
+        section: the `events` section of params.yaml that goes with the data; its `name` names the registered model too.
+        write: fills or replaces the folder that it is given.
+        replace: swap a data set of another name, with its sections of params.yaml and the pin of the parent.
+
+    Returns:
+        What `write` returned.
+
+    Raises:
+        DataError: another data set is here, and `replace` was not asked for.
+    """
+    _refuse_other(root, section["name"], replace)
+    result = write(root / stages.EVENTS)
+    _describe_and_pin(root, section, replace)
+    return result
+
+
+def next_day(root: Path) -> SampleReport:
+    """Add a day to the sample that is here, and pin the data.
+
+    Raises:
+        DataError: the newest day is not the sample's.
+    """
+    from amtl.data.sample import add_day
+
+    report = add_day(root / stages.EVENTS)
+    data.pin(root)
+    return report
+
+
+def _refuse_other(root: Path, name: str, replace: bool) -> None:
+    present = params.load(root / "params.yaml").events.name
+    if present != name and not replace:
+        raise DataError(f"this workspace holds the data set {present!r} (events.name), not {name!r}; to swap it, add --replace")
+
+
+def _describe_and_pin(root: Path, section: Mapping[str, Any], replace: bool) -> None:
+    path = root / "params.yaml"
+    if replace:
+        files.publish_text(path, described(path.read_text(encoding="utf-8"), section))
+        params.load(path)
+    digest = data.pin(root)
+    if replace:
+        _reset_parent(root, digest)
+
+
+def described(text: str, section: Mapping[str, Any]) -> str:
+    """The text of params.yaml with another `events` section and its name under `register`; the rest stays as it is, to the byte."""
+    text = _with_events(text, section)
+    line, column = _document(text)["register"].lc.value("name")
+    lines = text.splitlines(keepends=True)
+    rest = re.sub(r"^(\"[^\"]*\"|'[^']*'|[^\s,}#]+)", section["name"], lines[line][column:])
+    lines[line] = lines[line][:column] + rest
+    return "".join(lines)
+
+
+def _with_events(text: str, section: Mapping[str, Any]) -> str:
+    document = _document(text)
+    lines = text.splitlines(keepends=True)
+    starts = sorted(document.lc.key(key)[0] for key in document)
+    start = document.lc.key("events")[0]
+    end = next((line for line in starts if line > start), len(lines))
+    while end > start + 1 and not lines[end - 1].split("#")[0].strip():
+        end -= 1
+    header = lines[start] if re.fullmatch(r"events:\s*(#.*)?\n", lines[start]) else "events:\n"
+    body = yaml.safe_dump(_plain(section), sort_keys=False, default_flow_style=None, width=120)
+    block = [header, *(f"  {line}\n" for line in body.splitlines())]
+    return "".join([*lines[:start], *block, *lines[end:]])
+
+
+def _document(text: str) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="rt").load(text)
+
+
+def _plain(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Without sharing between entries, which YAML would write as anchors."""
+    import copy
+
+    return {key: copy.deepcopy(value) for key, value in section.items()}
+
+
+def _reset_parent(root: Path, digest: str) -> None:
+    from amtl.release.parent import ParentLock
+
+    ParentLock(None, digest).write(root / stages.PARENT_LOCK)

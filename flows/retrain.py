@@ -1,0 +1,94 @@
+"""The flow `retrain`: pin the data and the parent, run the stages of dvc.yaml, register, judge, report.
+
+    data        `dvc add data`, if days arrived
+    pin-parent  the champion goes into parent.lock, if the data changed since the last pin
+    stage-NAME  each stage of dvc.yaml that is not up to date, by DVC, in its order
+    register    the bundle becomes a version of the registered model
+    gate        PROMOTE | HOLD | REJECT; PROMOTE moves the alias `champion`
+    report      build/report.html
+
+It needs no server: `amtl retrain` brings one along. Run again with the same data and parameters, it changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow, task
+from prefect.logging import get_run_logger
+
+from amtl import environment, files, params
+from amtl.params import Params
+from amtl.release import registry
+from flows import data, dvc_repo, parent, release
+from flows.release import Release
+from flows.stages import run_stage
+from flows.states import STEP, as_state, outcome
+
+
+@flow(name="retrain", persist_result=False)
+@as_state
+def retrain() -> Release:
+    """Retrain from the data and parameters of the workspace that holds the current folder.
+
+    Raises:
+        AmtlError: as the state Failed; nothing was registered, unless it was the gate or the report that failed.
+    """
+    root = environment.find_root(Path.cwd())
+    environment.apply(root)
+    with contextlib.chdir(root), files.workspace_lock(root):
+        settings = params.load(Path("params.yaml"))
+        digest = outcome(pin_data(root, return_state=True))
+        outcome(pin_parent(settings, digest, return_state=True))
+        stages = dvc_repo.stage_names(root)
+        if dvc_repo.changed_stages(root, stages):
+            return _in_new_run(root, settings, stages)
+        found = release.standing(settings)
+        if found:
+            get_run_logger().info("nothing changed: version %d of %s stands (%s)", found.version, found.name, found.decision)
+            return found
+        version = release.registered(settings)
+        return _release(settings, version.run_id) if version else _in_new_run(root, settings, stages)
+
+
+@task(task_run_name="data", **STEP)
+@as_state
+def pin_data(root: Path) -> str:
+    """Bring data.dvc up to date with data/; returns the MD5."""
+    before = data.pinned(root)
+    digest = data.pin(root)
+    get_run_logger().info("data %s (%s)", "are as pinned" if digest == before else "changed and are pinned anew", digest)
+    return digest
+
+
+@task(task_run_name="pin-parent", **STEP)
+@as_state
+def pin_parent(settings: Params, digest: str) -> None:
+    """Pin the champion as parent, if the data changed since the last pin."""
+    lock = parent.follow_champion(settings, digest)
+    if lock:
+        get_run_logger().info("parent: %s", f"version {lock.parent.version}" if lock.parent else "none (cold start)")
+
+
+def _in_new_run(root: Path, settings: Params, stages: list[str]) -> Release:
+    """Run the stages and release what they made, under one MLflow run that is closed however this ends."""
+    run_id = registry.open_run(settings.register_.name, "retrain", release.pins(settings))
+    status: Literal["FINISHED", "FAILED"] = "FAILED"
+    try:
+        registry.log_params(run_id, settings.model_dump(mode="json", by_alias=True))
+        for number, name in enumerate(stages, start=1):
+            outcome(run_stage(root, name, run_id, (number, len(stages)), return_state=True))
+        released = _release(settings, run_id)
+        status = "FINISHED"
+    finally:
+        registry.close_run(run_id, status)
+    return released
+
+
+def _release(settings: Params, run_id: str) -> Release:
+    version, new = outcome(release.register(settings, run_id, return_state=True))
+    verdict = outcome(release.gate(settings, version, return_state=True))
+    outcome(release.report(settings, run_id, version, verdict, return_state=True))
+    return Release(version.name, version.number, verdict.decision, verdict.reasons, new)
