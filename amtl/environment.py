@@ -16,6 +16,9 @@ from amtl.errors import WorkspaceError
 LOCAL_API = "http://127.0.0.1:4200/api"
 """Where `prefect server start` listens unless told otherwise."""
 
+ROOT = "AMTL_ROOT"
+"""Environment variable that says which workspace the other variables are for."""
+
 MARKS = ("dvc.yaml", "params.yaml")
 """The files that make a folder a workspace."""
 
@@ -34,21 +37,10 @@ def find_root(start: Path) -> Path:
 
 
 def variables(root: Path) -> dict[str, str]:
-    """The environment of the tools in the workspace `root`; what is set already wins, safety switches excepted."""
-    own = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{root}/.mlflow/mlflow.db",
-        "AMTL_ARTIFACT_ROOT": f"{root}/.mlflow/artifacts",
-        "PREFECT_HOME": f"{root}/.prefect",
-        "DVC_SITE_CACHE_DIR": f"{root}/.dvc/tmp/site",
-        "MPLCONFIGDIR": f"{root}/.amtl/matplotlib",
-        **_TELEMETRY_OFF,
-        **_HABITS,
-    }
-    return {
-        **{name: os.environ.get(name) or value for name, value in own.items()},
-        **_SAFETY,
-        "PATH": _path_with(Path(sys.prefix) / "bin"),
-    }
+    """The environment of the tools in the workspace `root`; what the user has set wins, safety switches excepted."""
+    defaults = {**_places(root), **_TELEMETRY_OFF, **_HABITS}
+    users = {name: os.environ[name] for name in defaults if _is_the_users(name)}
+    return {**defaults, **users, **_SAFETY, ROOT: str(root), "PATH": _path_with(Path(sys.prefix) / "bin")}
 
 
 def apply(root: Path) -> None:
@@ -69,6 +61,16 @@ def export_lines(root: Path) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
 
 
+def _places(root: Path) -> dict[str, str]:
+    return {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{root}/.mlflow/mlflow.db",
+        "AMTL_ARTIFACT_ROOT": f"{root}/.mlflow/artifacts",
+        "PREFECT_HOME": f"{root}/.prefect",
+        "DVC_SITE_CACHE_DIR": f"{root}/.dvc/tmp/site",
+        "MPLCONFIGDIR": f"{root}/.amtl/matplotlib",
+    }
+
+
 _TELEMETRY_OFF = {
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
@@ -87,6 +89,12 @@ _HABITS = {
 }
 
 _SAFETY = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+
+
+def _is_the_users(name: str) -> bool:
+    """Whether a variable is set, and not only left over from `amtl env` in another workspace."""
+    value, elsewhere = os.environ.get(name), os.environ.get(ROOT)
+    return bool(value) and not (elsewhere and value == _places(Path(elsewhere)).get(name))
 
 
 def _path_with(folder: Path) -> str:

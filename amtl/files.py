@@ -7,6 +7,7 @@ flushed to disk, and is renamed; a folder's `manifest.json` is written last, so 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -184,9 +185,15 @@ def _umask() -> int:
 
 
 def _swap(temporary: Path, path: Path) -> None:
-    """Put `temporary` in the place of `path`. A folder cannot be renamed over a full one: the old one steps aside first."""
+    """Put `temporary` in the place of `path`. A folder cannot be renamed over a full one: the two change places.
+
+    Where the system cannot do that in one step, the old folder steps aside first, and for a moment there is none.
+    """
     if not path.exists():
         temporary.replace(path)
+        return
+    if _exchange(temporary, path):
+        shutil.rmtree(temporary, ignore_errors=True)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
     path.replace(aside / path.name)
@@ -197,3 +204,12 @@ def _swap(temporary: Path, path: Path) -> None:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step, by Linux's renameat2; returns whether it was done."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    current_folder, exchange = -100, 2
+    return bool(renameat2(current_folder, os.fsencode(one), current_folder, os.fsencode(other), exchange) == 0)
