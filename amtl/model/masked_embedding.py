@@ -6,6 +6,9 @@ A *lookup* is any module from table rows int64 [M] to vectors [M, D]: `nn.Embedd
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +48,14 @@ class TwinsEmbedding(nn.Module):
         return masked
 
 
+class Lookups:
+    """What one forward pass looked up: table rows, their stored vectors, and the event each belongs to."""
+
+    rows_M: Tensor
+    vectors_MD: Tensor
+    event_M: Tensor
+
+
 class FieldEmbedder(nn.Module):
     """Looks up all of a batch's values at once, pools multi-valued fields by their mean, leaves the rotated basis.
 
@@ -57,8 +68,18 @@ class FieldEmbedder(nn.Module):
         super().__init__()
         self.lookup = lookup
         self.register_buffer("basis_FDD", basis_FDD)
+        self._recorded: Lookups | None = None
 
     basis_FDD: Tensor | None
+
+    @contextmanager
+    def recorded_lookups(self) -> Iterator[Lookups]:
+        """Within, the next forward pass keeps what it looked up, as a leaf that gradients can be asked for."""
+        self._recorded = Lookups()
+        try:
+            yield self._recorded
+        finally:
+            self._recorded = None
 
     def forward(self, batch: Batch) -> Tensor:
         """One vector an event and field, [B, F, D]."""
@@ -73,6 +94,10 @@ class FieldEmbedder(nn.Module):
         events, single = batch.ids_BF.shape
         rows_M = torch.cat([batch.ids_BF.flatten(), *(bag.rows_M for bag in batch.bags)])
         vectors_MD = self.lookup(rows_M)
+        if self._recorded is not None:
+            vectors_MD = vectors_MD.detach().requires_grad_()
+            self._recorded.rows_M, self._recorded.vectors_MD = rows_M, vectors_MD
+            self._recorded.event_M = _events_of(batch)
         parts = [vectors_MD[: events * single].view(events, single, -1)]
         start = events * single
         for bag in batch.bags:
@@ -83,7 +108,18 @@ class FieldEmbedder(nn.Module):
 
 def mean_pool(vectors_MD: Tensor, bag: Bag) -> Tensor:
     """Mean of each event's values, [B, D]; every event has at least one value."""
-    lengths_B = bag.offsets_N[1:] - bag.offsets_N[:-1]
-    event_M = torch.repeat_interleave(torch.arange(len(lengths_B), device=lengths_B.device), lengths_B)
+    event_M, lengths_B = _bag_events(bag), bag.offsets_N[1:] - bag.offsets_N[:-1]
     sums_BD = vectors_MD.new_zeros(len(lengths_B), vectors_MD.shape[1]).index_add(0, event_M, vectors_MD)
     return sums_BD / lengths_B.unsqueeze(1)
+
+
+def _bag_events(bag: Bag) -> Tensor:
+    lengths_B = bag.offsets_N[1:] - bag.offsets_N[:-1]
+    return torch.repeat_interleave(torch.arange(len(lengths_B), device=lengths_B.device), lengths_B)
+
+
+def _events_of(batch: Batch) -> Tensor:
+    """The event of each looked-up value, in the order of the lookup."""
+    events, single = batch.ids_BF.shape
+    of_single = torch.arange(events, device=batch.ids_BF.device).repeat_interleave(single)
+    return torch.cat([of_single, *(_bag_events(bag) for bag in batch.bags)])

@@ -1,6 +1,6 @@
 """From a front and a byte budget to a size for every value.
 
-A front is read as a path: full sizes, then the wanted sizes at each rung, then nothing. The point of the path whose table
+A front is read as a path: the largest useful sizes, then the wanted sizes at each rung, then nothing. The point of the path whose table
 just fits is found by bisection; what is left is given, one dimension at a time, to the groups nearest to their next size.
 
 Shapes: R rungs, G groups, V rows, D dimensions.
@@ -27,24 +27,24 @@ class Costs:
 
     Attributes:
         precision: fp32, fp16 or int8.
-        dim: D. fields: F.
-        stores_basis: the rotation is not absorbed by the model: F * D * D fp32 numbers more.
+        stores_basis: the model does not absorb the basis: F * D int8 numbers for every dimension that a field keeps.
     """
 
     precision: str
-    dim: int
-    fields: int
     stores_basis: bool
 
-    @property
-    def fixed_bytes(self) -> int:
-        """Bytes that do not depend on sizes: header, boundaries, rotation."""
-        return HEADER_BYTES + 8 * (self.dim + 2) + (4 * self.fields * self.dim**2 if self.stores_basis else 0)
-
-    def bytes(self, sizes_G: Tensor, values_G: Tensor) -> int:
+    def bytes(self, sizes_G: Tensor, front: Front) -> int:
         """Upper bound (by less than the header's) of the table file's bytes for sizes by group."""
+        values_G = front.values_G
         scales = int(values_G[sizes_G > 0].sum()) * SCALE_BYTES if self.precision == "int8" else 0
-        return self.fixed_bytes + scales + int((sizes_G * values_G).sum()) * NUMBER_BYTES[self.precision]
+        numbers = int((sizes_G * values_G).sum()) * NUMBER_BYTES[self.precision]
+        return HEADER_BYTES + 8 * (front.dim + 2) + self._basis_bytes(sizes_G, front) + scales + numbers
+
+    def _basis_bytes(self, sizes_G: Tensor, front: Front) -> int:
+        if not self.stores_basis:
+            return 0
+        widest_F = torch.where(front.values_G > 0, sizes_G, 0).view(front.fields, -1).amax(1)
+        return int(widest_F.sum()) * front.dim + 8 * front.fields
 
 
 def dense_bytes(rows: int, dim: int) -> int:
@@ -58,50 +58,48 @@ def sizes_within(front: Front, budget_bytes: int, costs: Costs) -> Tensor:
     Raises:
         BudgetError: even a table without a single number is larger.
     """
-    values_G = front.values_G
-    if costs.fixed_bytes > budget_bytes:
+    nothing = costs.bytes(torch.zeros_like(front.values_G), front)
+    if nothing > budget_bytes:
         raise BudgetError(
-            f"compress.budget of {budget_bytes:,} bytes cannot be met: header, boundaries and rotation alone need "
-            f"{costs.fixed_bytes:,} bytes; raise the budget or lower train.dim"
+            f"compress.budget of {budget_bytes:,} bytes cannot be met: header and boundaries alone need {nothing:,} bytes; "
+            "raise the budget or lower train.dim"
         )
+    if costs.bytes(front.limit_G, front) <= budget_bytes:
+        return front.limit_G[front.group_V]
     low, high = 0.0, float(len(front.share_R) + 1)
     for _ in range(60):
         middle = (low + high) / 2
-        fits = costs.bytes(_rounded(front, middle), values_G) <= budget_bytes
+        fits = costs.bytes(_rounded(front, middle), front) <= budget_bytes
         low, high = (low, middle) if fits else (middle, high)
-    sizes_G = _rounded(front, high)
-    if costs.bytes(_rounded(front, 0.0), values_G) <= budget_bytes:
-        sizes_G = _rounded(front, 0.0)
-    return _filled(sizes_G, _path(front, high), values_G, budget_bytes, costs)[front.group_V]
+    return _filled(front, high, budget_bytes, costs)[front.group_V]
 
 
 def _path(front: Front, position: float) -> Tensor:
     """Wanted sizes [G] at a position: 0 = full, r = rung r, R + 1 = nothing; linear between."""
-    full_1G = torch.full((1, len(front.values_G)), float(front.dim))
-    stations = torch.cat([full_1G, front.wanted_RG, torch.zeros_like(full_1G)])
+    full_1G = front.limit_G.float().unsqueeze(0)
+    stations = torch.cat([full_1G, torch.minimum(front.wanted_RG, full_1G), torch.zeros_like(full_1G)])
     before = min(int(position), len(stations) - 2)
     return torch.lerp(stations[before], stations[before + 1], position - before)
 
 
 def _rounded(front: Front, position: float) -> Tensor:
-    return _path(front, position).round().long().clamp(0, front.dim)
+    return _path(front, position).round().long()
 
 
-def _filled(sizes_G: Tensor, wanted_G: Tensor, values_G: Tensor, budget_bytes: int, costs: Costs) -> Tensor:
-    """Grow groups by one dimension while the budget allows, those nearest to their next size first."""
-    sizes_G = sizes_G.clone()
-    spent = costs.bytes(sizes_G, values_G)
-    grown = True
+def _filled(front: Front, position: float, budget_bytes: int, costs: Costs) -> Tensor:
+    """The sizes at a position, then one dimension more for as many groups as the budget allows, nearest to their next size first."""
+    wanted_G, sizes_G = _path(front, position), _rounded(front, position)
+    cheapest_G = front.values_G * NUMBER_BYTES[costs.precision]
+    spent, grown = costs.bytes(sizes_G, front), True
     while grown:
         grown = False
         for group in torch.argsort(sizes_G - wanted_G, stable=True).tolist():
-            rows = int(values_G[group])
-            if rows == 0 or sizes_G[group] >= costs.dim:
+            if front.values_G[group] == 0 or sizes_G[group] >= front.limit_G[group] or spent + cheapest_G[group] > budget_bytes:
                 continue
-            scales = rows * SCALE_BYTES if costs.precision == "int8" and sizes_G[group] == 0 else 0
-            price = rows * NUMBER_BYTES[costs.precision] + scales
-            if spent + price <= budget_bytes:
-                sizes_G[group] += 1
-                spent += price
-                grown = True
+            sizes_G[group] += 1
+            price = costs.bytes(sizes_G, front)
+            if price <= budget_bytes:
+                spent, grown = price, True
+            else:
+                sizes_G[group] -= 1
     return sizes_G

@@ -28,6 +28,7 @@ from amtl.files import digest_of, publish_folder, publish_text, verify_manifest,
 from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision
 from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
 from amtl.params import EventsParams
+from amtl.training.basis import CODES
 
 FORMAT = 1
 FILES = {"table.safetensors", "model.safetensors", "vocabulary.parquet", "sizes.parquet", "MODEL_CARD.md"}
@@ -60,7 +61,7 @@ def write(path: Path, contents: Contents) -> None:
     model, sizes_V = contents.model, contents.sizes_V.cpu()
     table = pack(model.embedding.weight.detach().cpu(), sizes_V, contents.precision)
     if model.embedder.basis_FDD is not None:
-        table["basis"] = model.embedder.basis_FDD.detach().cpu().contiguous()
+        table |= pack_basis(model.embedder.basis_FDD, sizes_V, contents.vocabulary)
     _, packed_V = order_by_size(sizes_V)
     rows = contents.vocabulary.table_rows().with_columns(pl.Series("packed", packed_V.numpy()), pl.Series("size", sizes_V.numpy()))
     with publish_folder(path) as folder:
@@ -83,6 +84,28 @@ def write(path: Path, contents: Contents) -> None:
 
 def _backbone_weights(model: CTRModel) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in full_precision(model.backbone).items()}
+
+
+def pack_basis(basis_FDD: Tensor, sizes_V: Tensor, vocabulary: Vocabulary) -> dict[str, Tensor]:
+    """The basis as int8 codes: of each field's D x D matrix as many rows as its widest value has dimensions.
+
+    Returns:
+        `basis` int8 [K, D] and `basis_rows` int64 [F], whose sum is K.
+    """
+    widest_F = torch.stack([sizes_V[torch.from_numpy(vocabulary.fields_V == field)].max() for field in range(len(basis_FDD))])
+    kept = [(basis_DD[:rows] * CODES).round().to(torch.int8) for basis_DD, rows in zip(basis_FDD.cpu(), widest_F, strict=True)]
+    return {"basis": torch.cat(kept), "basis_rows": widest_F}
+
+
+def unpack_basis(table: dict[str, Tensor]) -> Tensor | None:
+    """The inverse of `pack_basis`, float32 [F, D, D], zero where nothing was kept; None without a basis."""
+    if "basis" not in table:
+        return None
+    codes_KD, rows_F = table["basis"], table["basis_rows"]
+    basis_FDD = torch.zeros(len(rows_F), codes_KD.shape[1], codes_KD.shape[1])
+    for matrix_DD, codes in zip(basis_FDD, codes_KD.split(rows_F.tolist()), strict=True):
+        matrix_DD[: len(codes)] = (codes.double() / CODES).float()
+    return basis_FDD
 
 
 def identity(path: Path) -> str:
@@ -173,7 +196,7 @@ def _assembled(path: Path, manifest: dict[str, Any]) -> Predictor:
     if packed.rows != described["rows"] or packed.dim != described["dim"]:
         raise ValueError(f"the table has {packed.rows} rows of width {packed.dim}")
     model = CTRModel(ModelConfig.from_json(manifest["model"]), packed)
-    model.embedder.register_buffer("basis_FDD", table.get("basis"))
+    model.embedder.register_buffer("basis_FDD", unpack_basis(table))
     model.backbone.load_state_dict(load_file(path / "model.safetensors"))
     frame = pl.read_parquet(path / "vocabulary.parquet")
     if len(frame) != packed.rows:

@@ -116,8 +116,7 @@ def compress(
 
 def choose_sizes(model: CTRModel, front: Front, budget_bytes: int, precision: str) -> Tensor:
     """Sizes of all table rows whose file meets the budget, int64 [V]."""
-    costs = Costs(precision, model.config.dim, model.config.fields, stores_basis=model.embedder.basis_FDD is not None)
-    return sizes_within(front, budget_bytes, costs)
+    return sizes_within(front, budget_bytes, Costs(precision, stores_basis=model.embedder.basis_FDD is not None))
 
 
 def cut(model: CTRModel, sizes_V: Tensor) -> None:

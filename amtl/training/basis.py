@@ -1,9 +1,13 @@
-"""A rotation per field after which the first dimensions carry the most, so that cutting tails costs the least.
+"""A basis per field after which the first dimensions carry the most, so that cutting tails costs the least.
 
-For field f with rows z (count-weighted second moment C_f) and logit gradients J = d logit / d e on training events
-(G_f = E[p (1 - p) J J^T], the curvature of the cross-entropy), the balanced basis is found as in balanced truncation:
-L = chol(C_f), eigenvectors U of L^T G_f L by falling eigenvalue, and the QR of L U: its orthonormal Q makes every prefix of
-dimensions span the directions that matter most to the loss on this data. Rows are stored as z = e Q and read as e = z Q^T.
+For field f with rows e (count-weighted second moment C_f) and logit gradients J = d logit / d e on training events
+(G_f = E[p (1 - p) J J^T], the curvature of the cross-entropy), the balanced basis is found as in balanced truncation: with
+C_f = L L^T, the eigenvectors U of L^T G_f L by falling eigenvalue, and the QR of L U. Its orthonormal Q makes every prefix of
+dimensions span the directions that matter most to the loss on this data. Rows are stored as z with e = z R, R = Q^T.
+
+A backbone that begins with a linear layer absorbs R. Otherwise R is stored with the table, in int8 (entries of an
+orthonormal matrix lie in [-1, 1]: codes / 127), and z = e R^-1 uses the inverse of the rounded R: exact at full size.
+A field of n < D rows has rank n: its rows are zero from dimension n on.
 
 Shapes: V rows, F fields, D dimensions, B events.
 """
@@ -16,6 +20,8 @@ from torch import Tensor
 
 from amtl.data.batches import Batch
 from amtl.model.ctr_model import CTRModel
+
+CODES = 127
 
 
 def curvature_FDD(model: CTRModel, data: Batch, device: torch.device, rows: int, seed: int) -> Tensor:
@@ -37,42 +43,46 @@ def curvature_FDD(model: CTRModel, data: Batch, device: torch.device, rows: int,
     return total_FDD / max(seen, 1)
 
 
-def balanced_basis(table_VD: Tensor, counts_V: np.ndarray, field_V: np.ndarray, curvature_FDD: Tensor) -> Tensor:
-    """Q_f of every field, orthonormal columns, float32 [F, D, D]; rotated rows are z = e Q_f."""
-    fields, dim = curvature_FDD.shape[:2]
-    basis_FDD = torch.empty(fields, dim, dim)
-    rows_VD, weight_V = table_VD.double().cpu(), torch.from_numpy(counts_V.astype(np.float64))
-    for field in range(fields):
+def balanced_basis(table_VD: Tensor, weight_V: np.ndarray, field_V: np.ndarray, curvature_FDD: Tensor) -> Tensor:
+    """Q_f of every field, orthonormal columns, float64 [F, D, D].
+
+    Args:
+        table_VD: rows as the backbone reads them.
+        weight_V: how often each row is looked up.
+        curvature_FDD: G_f.
+    """
+    rows_VD = table_VD.double().cpu()
+    basis_FDD = torch.empty_like(curvature_FDD)
+    for field in range(len(curvature_FDD)):
         members = torch.from_numpy(np.flatnonzero(field_V == field))
-        weight = weight_V[members] + 1e-3  # rows without history still belong to the field
+        weight = torch.from_numpy(weight_V[field_V == field].astype(np.float64)) + 1e-3  # rows without history belong to the field too
         moment_DD = torch.einsum("v,vd,ve->de", weight / weight.sum(), rows_VD[members], rows_VD[members])
-        basis_FDD[field] = _balanced(moment_DD, curvature_FDD[field]).float()
+        basis_FDD[field] = _balanced(moment_DD, curvature_FDD[field], min(len(members), len(moment_DD)))
     return basis_FDD
 
 
-def _balanced(moment_DD: Tensor, curvature_DD: Tensor) -> Tensor:
-    dim = len(moment_DD)
-    floor_DD = torch.eye(dim, dtype=torch.float64)
-    lower_DD = torch.linalg.cholesky(moment_DD + floor_DD * (1e-9 * moment_DD.trace() / dim + 1e-30))
-    seen_DD = curvature_DD + floor_DD * (1e-9 * curvature_DD.trace() / dim + 1e-30)
-    _, vectors_DD = torch.linalg.eigh(lower_DD.T @ seen_DD @ lower_DD)
-    orthonormal_DD, _ = torch.linalg.qr(lower_DD @ vectors_DD.flip(1))
+def _balanced(moment_DD: Tensor, curvature_DD: Tensor, rank: int) -> Tensor:
+    """Q of one field whose rows span at most `rank` directions; these come first."""
+    values_D, vectors_DD = torch.linalg.eigh(moment_DD)
+    spanning_DR = vectors_DD[:, -rank:] * values_D[-rank:].clamp(min=1e-30).sqrt()
+    _, order_RR = torch.linalg.eigh(spanning_DR.T @ curvature_DD @ spanning_DR)
+    leading_DR = spanning_DR @ order_RR.flip(1)
+    rest_DX = vectors_DD[:, :-rank]
+    orthonormal_DD, _ = torch.linalg.qr(torch.cat([leading_DR / leading_DR.norm(dim=0).clamp(min=1e-30), rest_DX], dim=1))
     return orthonormal_DD
 
 
 @torch.no_grad()
 def rotate(model: CTRModel, basis_FDD: Tensor, field_V: np.ndarray) -> None:
-    """Store the table rotated: predictions stay equal up to rounding. The backbone absorbs the inverse if it can."""
+    """Store the table in the basis: predictions stay equal up to rounding. The backbone absorbs the way back if it can."""
+    read_FDD = basis_FDD.transpose(1, 2).contiguous()
+    absorbed = model.backbone.absorb(read_FDD.float())
+    if not absorbed:
+        read_FDD = (read_FDD * CODES).round() / CODES
+        model.embedder.register_buffer("basis_FDD", read_FDD.float())
     table_VD = model.embedding.weight
-    field = torch.from_numpy(field_V)
-    for index, basis_DD in enumerate(basis_FDD.to(table_VD.device)):
-        members = (field == index).nonzero().flatten().to(table_VD.device)
-        table_VD[members] = table_VD[members] @ basis_DD
-    inverse_FDD = basis_FDD.transpose(1, 2).contiguous().to(table_VD.device)
-    if not model.backbone.absorb(inverse_FDD):
-        model.embedder.register_buffer("basis_FDD", inverse_FDD)
-
-
-def is_absorbed(model: CTRModel) -> bool:
-    """True when the model reads stored vectors without a rotation of its own."""
-    return model.embedder.basis_FDD is None
+    for field, inverse_DD in enumerate(torch.linalg.inv(read_FDD)):
+        members = torch.from_numpy(np.flatnonzero(field_V == field))
+        stored = table_VD[members].double() @ inverse_DD
+        stored[:, len(members) :] = 0
+        table_VD[members] = stored.to(table_VD.dtype)

@@ -1,11 +1,18 @@
 """Sizes for values: learned under a budget (a ladder of them in one run), or jointly with the model as published.
 
-Budget mode freezes the trained, rotated model and trains only the twins with the ordered head. The loss is the
-cross-entropy under the masks plus `pressure * log(kept share)`; a proportional-integral controller sets the pressure so
-that the kept share follows a target that falls from 1 through the rungs of the ladder. At the end of each rung the wanted
+Budget mode trains the twins with the ordered head against what cutting costs the trained, rotated model. Cutting value i to
+its first t dimensions moves an event's logit by delta = sum_{j >= t} J_j z_ij, J = d logit / d z, and the cross-entropy
+between the whole model and the cut one by about p (1 - p) delta^2 / 2. One gradient pass over training events adds this up
+for every group of values and every size: C[g, t]. The twins minimise
+
+    sum_g E_t[C[g, t]] + pressure * log(kept share),          t ~ the ordered head's choice,
+
+where a proportional-integral controller sets the pressure so that the kept share follows a target which falls from 1
+through the rungs of the ladder. (Training the twins on the cross-entropy under the masks itself was tried first: at a
+converged model its gradient is noise around zero, and small fields lost what they needed.) At the end of each rung the wanted
 size of every group is recorded: that is the front, and any budget between two rungs is an interpolation.
 
-Shapes: R rungs, G groups, V rows, D dimensions.
+Shapes: R rungs, G groups, O = D + 1 sizes, V rows, D dimensions, M looked-up values.
 """
 
 from __future__ import annotations
@@ -13,13 +20,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from amtl.data.batches import Batch
 from amtl.errors import ArtifactError
@@ -39,15 +45,19 @@ class Front:
 
     Attributes:
         share_R: kept share of each rung, falling. wanted_RG: real-valued size of each group at each rung.
-        group_V: group of each table row. values_G: rows in each group.
-        dim: D.
+        group_V: group of each table row; the groups of a field follow one another, as many for every field.
+        values_G: rows in each group.
+        limit_G: the most dimensions that can be of use in a group: D, or its field's number of rows if that is less.
+        dim: D. fields: F.
     """
 
     share_R: Tensor
     wanted_RG: Tensor
     group_V: Tensor
     values_G: Tensor
+    limit_G: Tensor
     dim: int
+    fields: int
 
     def write(self, path: Path) -> None:
         """Write as safetensors."""
@@ -56,7 +66,9 @@ class Front:
             "wanted_RG": self.wanted_RG,
             "group_V": self.group_V,
             "values_G": self.values_G,
+            "limit_G": self.limit_G,
             "dim": torch.tensor(self.dim),
+            "fields": torch.tensor(self.fields),
         }
         publish(path, lambda temporary: save_file(tensors, temporary))
 
@@ -69,7 +81,7 @@ class Front:
         """
         try:
             tensors = load_file(path)
-            return cls(**{**tensors, "dim": int(tensors["dim"])})
+            return cls(**{**tensors, "dim": int(tensors["dim"]), "fields": int(tensors["fields"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{path} cannot be read as a search result ({error}); rerun: dvc repro search") from None
 
@@ -85,57 +97,72 @@ def search_under_budget(
     device: torch.device,
     log: Callable[[str], None],
 ) -> Front:
-    """Find the front of a trained model; its weights and its lookup are left as they were."""
+    """Find the front of a trained model, which stays as it is."""
     torch.manual_seed(seed)
     twins = OrderedTwins(
         counts_V, model.config.dim, field_V, hidden=settings.hidden, groups=settings.buckets, temperature=settings.temperature
     )
-    embedding = model.embedding
-    trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    for weight in trainable:
-        weight.requires_grad_(False)
-    model.embedder.lookup = TwinsEmbedding(embedding, twins)
+    costs_GO = cutting_costs_GO(model, train, twins.group_V, len(twins.values_G), device, settings.rows, seed)
+    rungs = list(_descend(twins, costs_GO, settings, log))
+    return Front(
+        share_R=torch.tensor(settings.ladder),
+        wanted_RG=torch.stack(rungs),
+        group_V=twins.group_V,
+        values_G=twins.values_G,
+        limit_G=twins.values_G.view(twins.fields, -1).sum(1).clamp(max=twins.dim).repeat_interleave(len(twins.values_G) // twins.fields),
+        dim=twins.dim,
+        fields=twins.fields,
+    )
+
+
+def cutting_costs_GO(model: CTRModel, data: Batch, group_V: Tensor, groups: int, device: torch.device, rows: int, seed: int) -> Tensor:
+    """C[g, t]: mean cross-entropy an event that cutting all values of group g to t dimensions costs, [G, D + 1] on the CPU.
+
+    Args:
+        group_V: group of each table row.
+        rows: most random events to read.
+    """
     model.to(device).eval()
-    try:
-        rungs = list(_descend(model, twins, train, settings, batch_size, seed, device, log))
-    finally:
-        model.embedder.lookup = embedding
-        for weight in trainable:
-            weight.requires_grad_(True)
-    wanted_RG = torch.stack(rungs)
-    return Front(torch.tensor(settings.ladder), wanted_RG, twins.group_V.cpu(), twins.values_G.cpu(), model.config.dim)
+    total_GO = torch.zeros(groups, model.config.dim + 1, dtype=torch.float64)
+    seen = 0
+    for batch in data.shuffled(4096, seed, 0):
+        batch = batch.to(device)
+        with model.embedder.recorded_lookups() as recorded:
+            logits_B = model(batch)
+        vectors_MD, rows_M, event_M = recorded.vectors_MD, recorded.rows_M, recorded.event_M
+        (gradient_MD,) = torch.autograd.grad(logits_B.sum(), vectors_MD)
+        p_B = torch.sigmoid(logits_B.detach())
+        moved_MD = (gradient_MD * vectors_MD.detach()).flip(1).cumsum(1).flip(1)  # column t: sum over j >= t
+        cost_MD = 0.5 * (p_B * (1 - p_B))[event_M].unsqueeze(1) * moved_MD.square()
+        total_GO[:, :-1].index_add_(0, group_V[rows_M.cpu()], cost_MD.double().cpu())
+        seen += len(batch)
+        if seen >= rows:
+            break
+    model.cpu()
+    return (total_GO / max(seen, 1)).float()
 
 
-def _descend(
-    model: CTRModel,
-    twins: OrderedTwins,
-    train: Batch,
-    settings: SearchParams,
-    batch_size: int,
-    seed: int,
-    device: torch.device,
-    log: Callable[[str], None],
-) -> Iterator[Tensor]:
+def _descend(twins: OrderedTwins, costs_GO: Tensor, settings: SearchParams, log: Callable[[str], None]) -> Iterator[Tensor]:
     """Train the twins down the ladder; yields the wanted sizes at the end of each rung."""
     optimizer = torch.optim.Adam(twins.parameters(), lr=settings.learning_rate)
-    batches = _endless(train, batch_size, seed)
-    steps = max(1, math.ceil(settings.rows * settings.epochs / batch_size / len(settings.ladder)))
     controller = _Controller()
+    unit = float(costs_GO[:, 0].sum().clamp(min=1e-12))  # what it costs to cut everything: makes pressures comparable
     previous = kept_share(twins)
     for share in settings.ladder:
-        for step in range(steps):
-            reached = min(1.0, (step + 1) / (RAMP * steps))
+        for step in range(settings.steps):
+            reached = min(1.0, (step + 1) / (RAMP * settings.steps))
             target = previous ** (1 - reached) * share**reached
-            batch = next(batches).to(device)
             pressure = controller.pressure(math.log(max(kept_share(twins), 1e-6) / target))
-            loss = nn.functional.binary_cross_entropy_with_logits(model(batch), batch.labels_B)
+            damage = (twins.choices_GO() * costs_GO).sum() / unit
             optimizer.zero_grad(set_to_none=True)
-            (loss + pressure * torch.log(twins.expected_share())).backward()
+            (damage + pressure * torch.log(twins.expected_share())).backward()
             optimizer.step()
         previous = share
         sizes_G = twins.group_sizes()[twins.values_G > 0]
-        log(f"rung {share:.0%}: kept {kept_share(twins):.1%}, {len(sizes_G.unique())} sizes, cross-entropy {float(loss.detach()):.4f}")
-        yield twins.wanted_sizes_G().detach().cpu().clone()
+        log(
+            f"rung {share:.0%}: kept {kept_share(twins):.1%}, {len(sizes_G.unique())} sizes, estimated cost {damage.item() * unit:.5f} nats an event"
+        )
+        yield twins.wanted_sizes_G().detach().clone()
 
 
 class _Controller:
@@ -152,11 +179,6 @@ class _Controller:
 def kept_share(twins: AdaptivelyMaskedTwins) -> float:
     """Share of the table's numbers that the chosen sizes keep."""
     return float((twins.group_sizes() * twins.values_G).sum() / (twins.values_G.sum() * twins.dim))
-
-
-def _endless(train: Batch, batch_size: int, seed: int) -> Iterator[Batch]:
-    for epoch in count():
-        yield from train.shuffled(batch_size, seed, epoch)
 
 
 def put_layer_behind(model: CTRModel, counts_V: Tensor, field_V: Tensor, settings: SearchParams, seed: int) -> AdaptivelyMaskedTwins:
