@@ -14,10 +14,11 @@ from amtl.errors import RegistryError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST = "amtl.digest"
-QUIET = {
+DEFAULTS = {  # the environment's own values win
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # half a minute for a server that restarts; MLflow's 7 are silent for minutes
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
@@ -76,7 +77,7 @@ def connected() -> Iterator[Any]:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         raise RegistryError('MLFLOW_TRACKING_URI is not set; run `eval "$(amtl env)"` in the workspace first')
-    for key, value in QUIET.items():
+    for key, value in DEFAULTS.items():
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
