@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from amtl.release.registry.store import CHALLENGER, CHAMPION, DIGEST, Version, c
 Part = Literal["bundle", "state"]
 URI: dict[Part, str] = {"bundle": "amtl.bundle_uri", "state": "amtl.state_uri"}
 PART_DIGEST: dict[Part, str] = {"bundle": DIGEST, "state": "amtl.state_digest"}
+BUNDLE = "bundle"  # its folder among the MLflow model's artifacts
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pyarrow", "pydantic", "pyyaml", "safetensors", "torch")
 PACKAGE = Path(__file__).parents[2]
 SERVING = PACKAGE / "release" / "serving.py"
@@ -42,7 +44,7 @@ def register(name: str, bundle: Path, state: Path, run_id: str, tags: Mapping[st
     version = find(name, digests["bundle"])
     if version is None:
         _refuse_second(name, run_id)
-        uris = {URI["bundle"]: f"runs:/{run_id}/model/artifacts/{bundle.name}", URI["state"]: f"runs:/{run_id}/state"}
+        uris = {URI["bundle"]: f"runs:/{run_id}/model/artifacts/{BUNDLE}", URI["state"]: f"runs:/{run_id}/state"}
         own = {PART_DIGEST[part]: digest for part, digest in digests.items()}
         version = _create(name, bundle, state, run_id, {**texts(tags), **uris, **own})
     if CHAMPION not in version.aliases:
@@ -77,8 +79,9 @@ def _create(name: str, bundle: Path, state: Path, run_id: str, tags: dict[str, s
     with connected() as client, tempfile.TemporaryDirectory(prefix="amtl-") as temporary:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        model = Path(temporary) / "model"
-        _save_pyfunc(bundle, model)
+        plain, model = Path(temporary) / BUNDLE, Path(temporary) / "model"
+        shutil.copytree(bundle, plain, copy_function=shutil.copyfile)  # DVC may have linked it, and MLflow refuses links
+        _save_pyfunc(plain, model)
         store = get_artifact_repository(client.get_run(run_id).info.artifact_uri)
         for folder, path in (("state", state), ("model", model)):
             if client.list_artifacts(run_id, folder):

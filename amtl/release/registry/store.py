@@ -88,8 +88,7 @@ def connected() -> Iterator[Any]:
     try:
         yield MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
     except (MlflowException, SQLAlchemyError) as error:
-        first_line = str(error).partition("\n")[0]
-        raise RegistryError(f"MLflow (MLFLOW_TRACKING_URI) refused: {first_line}") from error
+        raise RegistryError(f"MLflow (MLFLOW_TRACKING_URI) refused: {' '.join(str(error).split())[:400]}") from error
 
 
 def or_none(read: Callable[[], Any]) -> Any:

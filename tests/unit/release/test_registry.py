@@ -128,6 +128,20 @@ def test_what_is_fetched_is_what_was_registered(made: Callable[..., Any], name: 
         assert {path.name: path.read_bytes() for path in got.iterdir()} == {path.name: path.read_bytes() for path in source.iterdir()}
 
 
+def test_folders_of_read_only_links_are_registered_as_files(made: Callable[..., Any], name: str, tmp_path: Path) -> None:
+    """As DVC lays them down with `cache.type symlink`."""
+    one = made(1)
+    for part in ("bundle", "state"):
+        (tmp_path / "linked" / f"my {part}").mkdir(parents=True)
+        for path in getattr(one, part).iterdir():
+            path.chmod(0o444)
+            (tmp_path / "linked" / f"my {part}" / path.name).symlink_to(path)
+    registry.register(name, tmp_path / "linked" / "my bundle", tmp_path / "linked" / "my state", one.run_id, {})
+    assert not any(path.is_symlink() for path in artifacts_of(one.run_id).rglob("*"))
+    registry.smoke_test(name, 1)
+    registry.fetch(name, 1, "state", tmp_path / "state")
+
+
 def test_damage_in_the_store_is_found_and_the_old_folder_kept(made: Callable[..., Any], name: str, tmp_path: Path) -> None:
     one = made(1)
     registry.register(name, one.bundle, one.state, one.run_id, {})
