@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +19,8 @@ from amtl.errors import ParamsError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
+PositiveInt = Annotated[int, Field(ge=1, le=2**40)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 IntTuple = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
@@ -60,7 +62,7 @@ class SplitParams(Section):
     kind: Literal["time", "random", "column"] = "time"
     test: Fraction = 0.1
     validation: Fraction = 0.1
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     column: str | None = None
 
     @model_validator(mode="after")
@@ -122,6 +124,13 @@ class ValidateParams(Section):
     max_null_share: Share = 0.2
     label_rate: Interval = (0.001, 0.999)
 
+    @field_validator("label_rate")
+    @classmethod
+    def _an_interval(cls, label_rate: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= label_rate[0] < label_rate[1] <= 1:
+            raise ValueError("must be [lowest, highest] with 0 <= lowest < highest <= 1")
+        return label_rate
+
 
 class CountParams(Section):
     """How values become rows."""
@@ -144,7 +153,7 @@ class TrainParams(Section):
     patience: PositiveInt = 1
     batch_size: PositiveInt = 1024
     learning_rate: PositiveFloat = 1e-3
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     bf16: bool = False
     checkpoint_steps: PositiveInt = 2000
@@ -241,22 +250,25 @@ def parse_budget(budget: float | int | str, dense_bytes: int) -> int:
     """
     hint = 'a share of the dense table (0.4, "40%") or bytes (40000000, "40MB", "40MiB")'
     if isinstance(budget, bool):
-        raise ValueError(f"{budget!r} is not {hint}")
+        raise ValueError(f"{_short(budget)} is not {hint}")
     if isinstance(budget, str):
-        match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*(%|[KMG]?i?B)?\s*", budget, re.IGNORECASE)
-        if not match or match[1].count(".") > 1 or match[1] == ".":
-            raise ValueError(f"{budget!r} is not {hint}")
-        value, unit = float(match[1]), (match[2] or "").upper()
+        match = re.fullmatch(r"\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%|[KMG]?i?B)?\s*", budget, re.IGNORECASE | re.ASCII)
+        value = float(match[1]) if match else math.inf
+        if not match or value > 1e18:
+            raise ValueError(f"{_short(budget)} is not {hint}")
+        unit = (match[2] or "").upper()
         if unit == "%":
             return parse_budget(value / 100, dense_bytes)
         if unit:
-            return parse_budget(max(int(value * UNITS[unit]), 0), dense_bytes)
-        budget = value if "." in match[1] else int(value)
+            return parse_budget(int(value * UNITS[unit]), dense_bytes)
+        budget = int(match[1]) if match[1].isdecimal() else value
     if isinstance(budget, float) and 0 < budget <= 1:
         return int(budget * dense_bytes)
+    if isinstance(budget, float) and budget.is_integer():
+        budget = int(budget)
     if isinstance(budget, int) and budget >= 1:
         return budget
-    raise ValueError(f"{budget!r} is not {hint}")
+    raise ValueError(f"{_short(budget)} is not {hint}")
 
 
 def load(path: Path) -> Params:
@@ -273,7 +285,7 @@ def load(path: Path) -> Params:
         raise ParamsError(f"{path} cannot be read: {error}") from None
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2026-13-45, an integer of 5000 digits
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     return parse(raw, str(path))
 
@@ -288,9 +300,10 @@ def parse(raw: Any, source: str = "params.yaml") -> Params:
 
 
 def _sentence(problem: Any, raw: Any) -> str:
-    location = [part for part in problem["loc"] if part not in {"float", "int", "str"}]
+    unknown = problem["type"] == "extra_forbidden"
+    location = [part for part in problem["loc"] if unknown or part not in {"float", "int", "str"}]
     key = ".".join(str(part) for part in location) or "the file"
-    if problem["type"] == "extra_forbidden":
+    if unknown:
         near = difflib.get_close_matches(str(location[-1]), _known_keys(location[:-1]), n=1)
         return f"{key} is not a known key" + (f"; did you mean {near[0]}?" if near else "")
     if problem["type"] == "missing":
