@@ -32,9 +32,10 @@ FILE = "events.parquet"
 HELD_OUT = 0.1
 
 SEGMENTS, DEVICES, HOURS, CATEGORIES, TAGS, TAGS_PER_CATEGORY, MOST_TAGS, RANK = 12, 5, 24, 20, 30, 6, 4, 2
-USERS_PER_ROW, ITEMS_PER_ROW, NEW_USERS_PER_ROW, NEW_ITEMS_PER_ROW = 0.5, 0.4, 0.015, 0.0125
+USERS_PER_ROW, ITEMS_PER_ROW, NEW_USERS_PER_ROW, NEW_ITEMS_PER_ROW = 0.5, 0.4, 0.01, 0.008
 FIRST_USER = 10_000
-STRENGTH, OFFSET, TAG_WEIGHT, CONTEXT_WEIGHT, MAIN_EFFECT, OWN_EFFECT, PRICE_EFFECT = 0.92, 0.8, 0.4, 0.2, 0.2, 0.2, 0.2
+STRENGTH, OFFSET, TAG_WEIGHT, CONTEXT_WEIGHT, MAIN_EFFECT, OWN_EFFECT, PRICE_EFFECT = 0.92, 0.8, 0.4, 0.2, 0.2, 0.15, 0.2
+HEAD, TAIL = 0.06, 2.5
 WELL_KNOWN_ROWS, HISTORY_DAYS = 300, 16
 LABEL_RATE, NO_DEVICE, NO_PRICE = 0.3, 0.01, 0.02
 WORLD_STREAM, USER_STREAM, ITEM_STREAM, DAY_STREAM = range(4)
@@ -119,7 +120,7 @@ class Population:
 def write_sample(
     root: Path,
     days: int = 20,
-    rows_per_day: int = 8000,
+    rows_per_day: int = 10_000,
     seed: int = 0,
     first_day: str = "2026-01-01",
     shuffle_labels: bool = False,
@@ -271,7 +272,7 @@ def _births(
 
 def _popularity(n: int) -> np.ndarray:
     """Weights of n users or items, the most popular first: a power law that is flat for the topmost few per cent."""
-    return ((np.arange(n) + 0.5) / n + 0.04) ** -2.0
+    return ((np.arange(n) + 0.5) / n + HEAD) ** -TAIL
 
 
 def _shares(n: int) -> np.ndarray:
