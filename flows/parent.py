@@ -12,6 +12,11 @@ from amtl.release.parent import Parent, ParentLock
 from flows import data
 
 
+def is_pinned_for(digest: str) -> bool:
+    """Whether parent.lock was written for the data with this MD5."""
+    return ParentLock.read(stages.PARENT_LOCK).data == digest
+
+
 def follow_champion(settings: Params, digest: str) -> ParentLock | None:
     """Pin the champion, or a cold start if there is none, if the data are not those that parent.lock was written for.
 
@@ -22,7 +27,7 @@ def follow_champion(settings: Params, digest: str) -> ParentLock | None:
     Returns:
         The new pin; None if it was left alone.
     """
-    if ParentLock.read(stages.PARENT_LOCK).data == digest:
+    if is_pinned_for(digest):
         return None
     lock = ParentLock(_champion(settings), digest)
     lock.write(stages.PARENT_LOCK)

@@ -41,8 +41,9 @@ def promote_version(root: Path, number: int | None = None, force: bool = False, 
         version = _wanted(settings, number, champion)
         if champion is not None and champion.number == version.number:
             return champion
-        reasons = (why,) if force else _approval(settings, version, champion).reasons
-        reason = why or "; ".join(reasons)
+        if force:
+            registry.smoke_test(version.name, version.number)
+        reason = why if force else "; ".join(filter(None, (why, *_approval(settings, version, champion).reasons)))
         expected = champion.number if champion else None
         return registry.promote(version.name, version.number, expected, by="amtl promote", reason=reason)
 

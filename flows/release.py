@@ -60,7 +60,9 @@ def standing(settings: Params) -> Release | None:
     version = registry.find(settings.register_.name, record["digest"])
     if version is None or "amtl.verdict" not in version.tags:
         return None
-    return Release(version.name, version.number, record["decision"], tuple(record["reasons"]), new=False)
+    rolled_back = version.tags.get("amtl.rolled_back_at") if "champion" not in version.aliases else None
+    since = (f"rolled back from at {rolled_back}",) if rolled_back else ()
+    return Release(version.name, version.number, record["decision"], (*record["reasons"], *since), new=False)
 
 
 def registered(settings: Params) -> Version | None:
@@ -83,7 +85,8 @@ def register(settings: Params, run_id: str) -> tuple[Version, bool]:
         The version, and whether it is new.
     """
     known = registered(settings)
-    version = registry.register(settings.register_.name, stages.BUNDLE, stages.STATE, run_id, lineage(settings))
+    tags = {**lineage(settings), **_figures()}
+    version = registry.register(settings.register_.name, stages.BUNDLE, stages.STATE, run_id, tags)
     get_run_logger().info("version %d of %s is registered%s", version.number, version.name, " already" if known else "")
     return version, known is None
 
@@ -111,7 +114,8 @@ def report(settings: Params, run_id: str, version: Version, verdict: Verdict) ->
     """Write `build/report.html`, log it with the pinned inputs to MLflow, and note the release for `standing`."""
     from amtl.release.report import render
 
-    page = render(files.read_json(stages.METRICS), files.read_json(stages.EVALUATION), verdict, lineage(settings))
+    title = {"title": f"{version.name} version {version.number}"}
+    page = render(files.read_json(stages.METRICS), files.read_json(stages.EVALUATION), verdict, {**title, **lineage(settings)})
     files.publish_text(REPORT, page)
     registry.RunLogger(run_id).files([REPORT, *PINS])
     entry = {"version": version.number, "digest": version.digest, "decision": verdict.decision, "reasons": list(verdict.reasons)}
@@ -141,6 +145,12 @@ def _verdict(settings: Params, version: Version, champion: Version | None) -> Ve
         when = version.tags["amtl.rolled_back_at"]
         return Verdict("HOLD", (f"version {version.number} was rolled back from at {when}; only `amtl promote` brings it back",))
     return judge(files.read_json(stages.METRICS), metrics_of(settings, champion) if champion else None, settings.gate)
+
+
+def _figures() -> dict[str, Any]:
+    """The metrics that `amtl status` shows of a version, as tags."""
+    metrics = files.read_json(stages.METRICS)
+    return {"amtl.auc": metrics["auc"], "amtl.table_bytes": metrics["table_bytes"]}
 
 
 def _in_words(parent: Mapping[str, Any]) -> str:

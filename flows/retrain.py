@@ -1,8 +1,8 @@
 """The flow `retrain`: pin the data and the parent, run the stages of dvc.yaml, register, judge, report.
 
     data        `dvc add data`, if days arrived
-    pin-parent  the champion goes into parent.lock, if the data changed since the last pin
-    stage-NAME  each stage of dvc.yaml that is not up to date, by DVC, in its order
+    stage-NAME  each stage of dvc.yaml, by DVC, in its order; those that are up to date do nothing
+    pin-parent  before the stage `parent`: the champion goes into parent.lock, if the data changed since the last pin
     register    the bundle becomes a version of the registered model
     gate        PROMOTE | HOLD | REJECT; PROMOTE moves the alias `champion`
     report      build/report.html
@@ -13,6 +13,7 @@ It needs no server: `amtl retrain` brings one along. Run again with the same dat
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -41,16 +42,14 @@ def retrain() -> Release:
     with contextlib.chdir(root), files.workspace_lock(root):
         settings = params.load(Path("params.yaml"))
         digest = outcome(pin_data(root, return_state=True))
-        outcome(pin_parent(settings, digest, return_state=True))
         stages = dvc_repo.stage_names(root)
-        if dvc_repo.changed_stages(root, stages):
-            return _in_new_run(root, settings, stages)
-        found = release.standing(settings)
-        if found:
-            get_run_logger().info("nothing changed: version %d of %s stands (%s)", found.version, found.name, found.decision)
-            return found
-        version = release.registered(settings)
-        return _release(settings, version.run_id) if version else _in_new_run(root, settings, stages)
+        todo = dvc_repo.changed_stages(root, stages) or not parent.is_pinned_for(digest)
+        with mlflow_run(settings) if todo else contextlib.nullcontext() as run_id:
+            for number, name in enumerate(stages, start=1):
+                if name == "parent":  # not before the data were judged: a day that is refused must leave no trace
+                    outcome(pin_parent(settings, digest, return_state=True))
+                outcome(run_stage(root, name, run_id, (number, len(stages)), return_state=True))
+            return _finish(settings, run_id) if run_id else _complete(settings)
 
 
 @task(task_run_name="data", **STEP)
@@ -72,23 +71,35 @@ def pin_parent(settings: Params, digest: str) -> None:
         get_run_logger().info("parent: %s", f"version {lock.parent.version}" if lock.parent else "none (cold start)")
 
 
-def _in_new_run(root: Path, settings: Params, stages: list[str]) -> Release:
-    """Run the stages and release what they made, under one MLflow run that is closed however this ends."""
+@contextlib.contextmanager
+def mlflow_run(settings: Params) -> Iterator[str]:
+    """A new MLflow run for what the block does, closed however it ends; yields its id."""
     run_id = registry.open_run(settings.register_.name, "retrain", release.pins(settings))
     status: Literal["FINISHED", "FAILED"] = "FAILED"
     try:
         registry.log_params(run_id, settings.model_dump(mode="json", by_alias=True))
-        for number, name in enumerate(stages, start=1):
-            outcome(run_stage(root, name, run_id, (number, len(stages)), return_state=True))
-        released = _release(settings, run_id)
+        yield run_id
         status = "FINISHED"
     finally:
         registry.close_run(run_id, status)
-    return released
 
 
-def _release(settings: Params, run_id: str) -> Release:
+def _finish(settings: Params, run_id: str) -> Release:
+    """Register, judge and report what the stages have made."""
     version, new = outcome(release.register(settings, run_id, return_state=True))
     verdict = outcome(release.gate(settings, version, return_state=True))
     outcome(release.report(settings, run_id, version, verdict, return_state=True))
     return Release(version.name, version.number, verdict.decision, verdict.reasons, new)
+
+
+def _complete(settings: Params) -> Release:
+    """No stage ran: see to it that what lies here is registered, judged and reported. Most often it is."""
+    standing = release.standing(settings)
+    if standing:
+        get_run_logger().info("nothing changed: version %d of %s stands", standing.version, standing.name)
+        return standing
+    version = release.registered(settings)
+    if version:
+        return _finish(settings, version.run_id)
+    with mlflow_run(settings) as run_id:
+        return _finish(settings, run_id)

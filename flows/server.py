@@ -7,6 +7,7 @@ it, so there is no port to guess and nothing to poll: the first request waits un
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -30,7 +31,7 @@ def api() -> Iterator[str]:
     if url and (url != environment.LOCAL_API or _listens(url)):
         yield url
         return
-    with temporary() as url, temporary_settings({PREFECT_API_URL: url}):
+    with temporary() as url, temporary_settings({PREFECT_API_URL: url}), _without_links():
         try:
             yield url
         finally:
@@ -67,6 +68,21 @@ def serve(descriptor: int) -> None:
     import uvicorn
 
     uvicorn.run("prefect.server.api.server:create_app", factory=True, fd=descriptor, log_level="error", lifespan="on")
+
+
+@contextlib.contextmanager
+def _without_links() -> Iterator[None]:
+    """Keep the address of a page that the temporary server does not have out of the log."""
+    logger = logging.getLogger("prefect.flow_runs")
+
+    def is_no_link(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("View at ")
+
+    logger.addFilter(is_no_link)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_no_link)
 
 
 def _send_pending() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prefect import task
@@ -28,7 +28,7 @@ HINTS = (
 @task(task_run_name="stage-{name}", **STEP)
 @as_state
 def run_stage(root: Path, name: str, run_id: str | None, place: tuple[int, int]) -> bool:
-    """Run one stage by `dvc repro --single-item` in a process group of its own, unless it is up to date.
+    """Run one stage by DVC, unless it is up to date.
 
     Args:
         root: the workspace.
@@ -48,17 +48,28 @@ def run_stage(root: Path, name: str, run_id: str | None, place: tuple[int, int])
     logger.info("stage %d of %d: %s%s", *place, name, "" if todo else " is up to date", extra={"amtl_stage": (*place, name)})
     if not todo:
         return False
+    repro(root, name, run_id, logger.info)
+    return True
+
+
+def repro(root: Path, name: str, run_id: str | None, say: Callable[[str, str], None]) -> None:
+    """`dvc repro --single-item`, in a process group of its own that ends with this process; `say("%s", line)` gets its output.
+
+    Raises:
+        StageError: the stage failed; with the stage's own message.
+        LockTrouble: another dvc is at work.
+    """
     lines: list[str] = []
 
     def on_line(line: str) -> None:
         if line.strip() and not line.strip().startswith(HINTS):
             lines.append(line)
-            logger.info("%s", line)
+            say("%s", line)
 
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", name]
-    if processes.run_streamed(command, root, _stage_environment(run_id), on_line):
+    own = {processes.FLOW_PID: str(os.getpid()), "PYTHONUNBUFFERED": "1", **({"MLFLOW_RUN_ID": run_id} if run_id else {})}
+    if processes.run_streamed(command, root, {**os.environ, **own}, on_line):
         raise failure(name, lines)
-    return True
 
 
 def failure(name: str, lines: Sequence[str]) -> AmtlError:
@@ -69,10 +80,5 @@ def failure(name: str, lines: Sequence[str]) -> AmtlError:
     trouble = dvc_repo.refusal("\n".join(lines))
     if isinstance(trouble, dvc_repo.LockTrouble):
         return trouble
-    said = next((line for line in reversed(lines) if not line.startswith("ERROR: failed to reproduce")), "it said nothing")
-    return StageError(f"stage {name} failed without a message of its own ({said.strip()}); see the log above")
-
-
-def _stage_environment(run_id: str | None) -> dict[str, str]:
-    own = {processes.FLOW_PID: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **own, **({"MLFLOW_RUN_ID": run_id} if run_id else {})}
+    said = lines[-1].removeprefix("ERROR: ") if lines else f"dvc repro --single-item {name} said nothing"
+    return StageError(f"stage {name}: {said}; see the log above")
