@@ -16,9 +16,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amtl.errors import ArtifactError, WorkspaceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MANIFEST = "manifest.json"
 
@@ -84,6 +87,28 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(f"{path} cannot be read as JSON: {error}") from None
 
 
+def publish_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Create or replace a safetensors file."""
+    from safetensors.torch import save_file
+
+    publish(path, lambda temporary: save_file(tensors, temporary))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file, onto the CPU.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}); fetch it again, or rerun the stage that makes it (dvc repro)") from None
+
+
 @contextlib.contextmanager
 def publish_folder(path: Path) -> Iterator[Path]:
     """Create or replace the folder `path`: yields a temporary folder to fill, then flushes and renames it.
@@ -120,7 +145,8 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
     """Read a folder's manifest and check every file against it, before a byte of them is parsed.
 
     Raises:
-        ArtifactError: no manifest; a file is missing, added, of another size, of another content, or a link.
+        ArtifactError: no manifest; a file is missing, added, of another size or of another content. Links count as what they
+            lead to: DVC may have laid down links.
     """
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
     files = manifest.get("files") if isinstance(manifest, dict) else None
@@ -135,8 +161,6 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _verify_file(path: Path, entry: Any) -> None:
-    if path.is_symlink() and path.parent.name != "":
-        path = path.resolve()
     if not isinstance(entry, dict) or set(entry) != {"sha256", "bytes"}:
         raise ArtifactError(f"the manifest's entry for {path} is damaged; fetch the folder again")
     if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:

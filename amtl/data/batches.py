@@ -104,6 +104,7 @@ def _encode_bag(lists: pl.Series, name: str, lookup: RowLookup) -> Bag:
     """An empty or missing list becomes one unknown value, so that a bag is never empty."""
     import torch
 
+    lists = lists.cast(pl.List(pl.String)) if lists.dtype == pl.Null else lists
     lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
     values = lists.explode(empty_as_null=True, keep_nulls=True)
     offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])

@@ -98,7 +98,7 @@ class FieldEmbedder(nn.Module):
             vectors_MD = vectors_MD.detach().requires_grad_()
             self._recorded.rows_M, self._recorded.vectors_MD = rows_M, vectors_MD
             self._recorded.event_M = _events_of(batch)
-        parts = [vectors_MD[: events * single].view(events, single, -1)]
+        parts = [vectors_MD[: events * single].view(events, single, vectors_MD.shape[1])]
         start = events * single
         for bag in batch.bags:
             parts.append(mean_pool(vectors_MD[start : start + len(bag.rows_M)], bag).unsqueeze(1))

@@ -18,19 +18,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amtl.data.batches import Batch, Scaling, encode
 from amtl.data.vocabulary import RowLookup, Vocabulary
 from amtl.errors import ArtifactError, DataError
-from amtl.files import digest_of, publish_folder, publish_text, verify_manifest, write_manifest
+from amtl.files import digest_of, publish_folder, publish_tensors, publish_text, read_tensors, verify_manifest, write_manifest
 from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision
 from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
 from amtl.params import EventsParams
 from amtl.training.basis import CODES
 
 FORMAT = 1
+IDENTITY = ("format", "events", "scaling", "model", "table", "files")
+UNFIT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, DataError, pl.exceptions.PolarsError)
 FILES = {"table.safetensors", "model.safetensors", "vocabulary.parquet", "sizes.parquet", "MODEL_CARD.md"}
 
 
@@ -65,8 +66,8 @@ def write(path: Path, contents: Contents) -> None:
     _, packed_V = order_by_size(sizes_V)
     rows = contents.vocabulary.table_rows().with_columns(pl.Series("packed", packed_V.numpy()), pl.Series("size", sizes_V.numpy()))
     with publish_folder(path) as folder:
-        save_file(table, folder / "table.safetensors")
-        save_file(_backbone_weights(model), folder / "model.safetensors")
+        publish_tensors(folder / "table.safetensors", table)
+        publish_tensors(folder / "model.safetensors", full_precision(model.backbone))
         rows.select("field", "value", pl.col("packed").alias("row")).write_parquet(folder / "vocabulary.parquet")
         rows.select("field", pl.col("packed").alias("row"), "count", "size").write_parquet(folder / "sizes.parquet")
         publish_text(folder / "MODEL_CARD.md", contents.card)
@@ -80,10 +81,6 @@ def write(path: Path, contents: Contents) -> None:
             table={"rows": len(sizes_V), "dim": model.config.dim, "precision": contents.precision},
             lineage=contents.lineage,
         )
-
-
-def _backbone_weights(model: CTRModel) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in full_precision(model.backbone).items()}
 
 
 def pack_basis(basis_FDD: Tensor, sizes_V: Tensor, vocabulary: Vocabulary) -> dict[str, Tensor]:
@@ -115,7 +112,7 @@ def identity(path: Path) -> str:
         ArtifactError: the bundle is damaged or of another format.
     """
     manifest = _verified(path)
-    return digest_of({key: manifest[key] for key in ("format", "events", "scaling", "model", "table", "files")})
+    return digest_of({key: manifest[key] for key in IDENTITY})
 
 
 def load(path: Path | str) -> Predictor:
@@ -128,7 +125,7 @@ def load(path: Path | str) -> Predictor:
     manifest = _verified(path)
     try:
         return _assembled(path, manifest)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, pl.exceptions.PolarsError) as error:
+    except UNFIT as error:
         raise ArtifactError(f"{path} does not hold what its manifest says ({error}); fetch or make it again") from None
 
 
@@ -152,18 +149,23 @@ class Predictor:
         Args:
             frame: a polars or pandas frame, or a mapping of columns, of raw feature values. Unknown values and nulls are
                 allowed, optional fields may be missing, further columns are ignored.
+            batch_size: rows scored at once.
 
         Returns:
             float64 [N].
 
         Raises:
-            DataError: a field that is not optional is missing, or the frame is none of the above.
+            DataError: a field that is not optional is missing, a column does not hold what its field does, or the frame is
+                none of the above.
         """
-        rows = _as_polars(frame)
+        rows = _as_polars(frame).drop(self.events.label, strict=False)
         missing = [field.name for field in self.events.fields if not field.optional and field.name not in rows.columns]
         if missing:
             raise DataError(f"the frame to predict lacks the columns {', '.join(missing)}; give them (null where unknown)")
-        batch = self.encode(rows)
+        try:
+            batch = self.encode(rows)
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"the frame to predict holds a column that is not what its field is: {error}") from None
         with torch.no_grad():
             logits = [self.model(part) for part in batch.in_order(batch_size)]
         return torch.sigmoid(torch.cat(logits).double()).numpy() if logits else np.zeros(0)
@@ -172,10 +174,13 @@ class Predictor:
 def _as_polars(frame: Any) -> pl.DataFrame:
     if isinstance(frame, pl.DataFrame):
         return frame
-    if isinstance(frame, Mapping):
-        return pl.DataFrame(dict(frame), strict=False)
-    if hasattr(frame, "columns") and hasattr(frame, "index"):
-        return pl.from_pandas(frame)
+    try:
+        if isinstance(frame, Mapping):
+            return pl.DataFrame(dict(frame), strict=False)
+        if hasattr(frame, "columns") and hasattr(frame, "index"):
+            return pl.from_pandas(frame)
+    except (ValueError, TypeError, pl.exceptions.PolarsError) as error:  # pyarrow's errors are ValueErrors and TypeErrors
+        raise DataError(f"the frame to predict cannot be read as columns: {error}") from None
     raise DataError(f"cannot predict from a {type(frame).__name__}; give a polars or pandas frame or a mapping of columns")
 
 
@@ -185,21 +190,37 @@ def _verified(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path} is no bundle of format {FORMAT}; this version of amtl cannot read it")
     if set(manifest["files"]) != FILES:
         raise ArtifactError(f"{path} does not consist of {', '.join(sorted(FILES))}; fetch or make it again")
+    lacking = [key for key in (*IDENTITY, "lineage") if key not in manifest]
+    if lacking:
+        raise ArtifactError(f"{path}: its manifest lacks {', '.join(lacking)}; fetch or make it again")
     return manifest
 
 
 def _assembled(path: Path, manifest: dict[str, Any]) -> Predictor:
+    """The predictor; any error of `UNFIT` means that the parts do not fit together."""
     events = EventsParams.model_validate(manifest["events"])
-    table = load_file(path / "table.safetensors")
+    table = read_tensors(path / "table.safetensors")
     packed = PackedEmbedding(table["values"], table["boundaries"], table.get("scales"))
     described = manifest["table"]
     if packed.rows != described["rows"] or packed.dim != described["dim"]:
         raise ValueError(f"the table has {packed.rows} rows of width {packed.dim}")
-    model = CTRModel(ModelConfig.from_json(manifest["model"]), packed)
+    model = _model(ModelConfig.from_json(manifest["model"]), packed, read_tensors(path / "model.safetensors"))
     model.embedder.register_buffer("basis_FDD", unpack_basis(table))
-    model.backbone.load_state_dict(load_file(path / "model.safetensors"))
     frame = pl.read_parquet(path / "vocabulary.parquet")
-    if len(frame) != packed.rows:
-        raise ValueError(f"the vocabulary has {len(frame)} rows, the table {packed.rows}")
+    if not np.array_equal(np.sort(frame["row"].to_numpy()), np.arange(packed.rows)):
+        raise ValueError(f"the vocabulary does not name each of the table's {packed.rows} rows once")
     lookup = RowLookup(frame, {field.name: field.type for field in events.embedded})
-    return Predictor(model.eval(), lookup, events, Scaling(**manifest["scaling"]), manifest)
+    predictor = Predictor(model.eval(), lookup, events, Scaling(**manifest["scaling"]), manifest)
+    predictor.predict({field.name: [None] for field in events.fields})
+    return predictor
+
+
+def _model(config: ModelConfig, packed: PackedEmbedding, weights: dict[str, Tensor]) -> CTRModel:
+    """The model that the configuration describes, which is compared with the weights before memory is taken for it."""
+    with torch.device("meta"):
+        described = CTRModel(config, torch.nn.Identity()).backbone.state_dict()
+    if {name: tensor.shape for name, tensor in described.items()} != {name: tensor.shape for name, tensor in weights.items()}:
+        raise ValueError("the weights are not those of the described model")
+    model = CTRModel(config, packed)
+    model.backbone.load_state_dict(weights)
+    return model

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amtl.data.batches import Batch, Scaling
 from amtl.data.vocabulary import Vocabulary
-from amtl.errors import BudgetError
-from amtl.files import digest_of, publish, publish_json
+from amtl.errors import ArtifactError, BudgetError
+from amtl.files import digest_of, publish_folder, publish_json, publish_tensors, read_tensors, verify_manifest, write_manifest
 from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision, restore
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
@@ -62,8 +61,8 @@ class Compressed:
 
     def write(self, folder: Path, packed: bundle.Contents) -> None:
         """Write bundle/, masked.safetensors, control.safetensors and report.json."""
-        publish(folder / "masked.safetensors", lambda path: save_file(full_precision(self.model), path))
-        publish(folder / "control.safetensors", lambda path: save_file(full_precision(self.control), path))
+        publish_tensors(folder / "masked.safetensors", full_precision(self.model))
+        publish_tensors(folder / "control.safetensors", full_precision(self.control))
         bundle.write(folder / "bundle", packed)
         publish_json(folder / "report.json", self.report)
 
@@ -86,6 +85,7 @@ def tuning_settings(settings: Params) -> FitSettings:
         bf16=train.bf16,
         keep_start=not paper,
         keep_last=paper,
+        calibrate=not paper,
         checkpoint_steps=train.checkpoint_steps,
     )
 
@@ -156,9 +156,9 @@ def card(settings: Params, compressed: Compressed, vocabulary: Vocabulary) -> st
     fields = "\n".join(f"| {field} | {rows:,} |" for field, rows in vocabulary.sizes.items())
     return f"""# {settings.events.name}
 
-Predicts the probability of `{settings.events.label}` from {len(settings.events.fields)} fields with a `{settings.train.backbone}` model over
-an adaptively masked embedding table of width {settings.train.dim}: {vocabulary.rows:,} rows keep {sizes["mean_size"]:.2f} dimensions on average
-({sizes["distinct_sizes"]} different sizes), stored in {settings.compress.precision}.
+Predicts the probability of `{settings.events.label}` from {len(settings.events.fields)} fields with a `{settings.train.backbone}`
+model over an adaptively masked embedding table of width {settings.train.dim}: {vocabulary.rows:,} rows keep
+{sizes["mean_size"]:.2f} dimensions on average ({sizes["distinct_sizes"]} different sizes), stored in {settings.compress.precision}.
 
 | field | rows |
 |---|---|
@@ -185,13 +185,17 @@ def _control(start: CTRModel, config: ModelConfig, tuning: Tuning, cache: Path) 
     key = digest_of(
         [_fingerprint(weights), _fingerprint(_tensors(tuning.train)), _fingerprint(_tensors(tuning.validation)), str(tuning.settings)]
     )
-    kept = cache / key[:32] / "weights.safetensors"
-    if not kept.exists():
+    kept = cache / key[:32]
+    try:
+        verify_manifest(kept)
+    except ArtifactError:
         tuning.log("fine-tuning the fixed-width control")
         model = restore(config, {name: tensor.clone() for name, tensor in weights.items()})
         tuning.run(model)
-        publish(kept, lambda path: save_file(full_precision(model), path))
-    return restore(config, load_file(kept))
+        with publish_folder(kept) as folder:
+            publish_tensors(folder / "weights.safetensors", full_precision(model))
+            write_manifest(folder, format=1, kind="control")
+    return restore(config, read_tensors(kept / "weights.safetensors"))
 
 
 def _tensors(batch: Batch) -> dict[str, Tensor]:

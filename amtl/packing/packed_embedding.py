@@ -54,17 +54,31 @@ def pack(table_VD: Tensor, sizes_V: Tensor, precision: str) -> dict[str, Tensor]
 
 
 class PackedEmbedding(nn.Module):
-    """Lookup in a ragged table: packed rows int64 [M] to vectors fp32 [M, D]."""
+    """Lookup in a ragged table: packed rows int64 [M] to vectors fp32 [M, D].
+
+    Raises:
+        ValueError: the tensors do not belong together.
+    """
 
     def __init__(self, values: Tensor, boundaries: Tensor, scales: Tensor | None = None) -> None:
         super().__init__()
         self.dim = len(boundaries) - 2
+        if boundaries.dtype != torch.int64 or boundaries.ndim != 1 or self.dim < 1:
+            raise ValueError(f"the table's boundaries have the type {boundaries.dtype} and the shape {tuple(boundaries.shape)}")
         self.register_buffer("values", values)
         self.register_buffer("boundaries", boundaries)
         self.register_buffer("scales", scales)
         size_O = torch.arange(self.dim + 1)
         numbers_O = (boundaries[1:] - boundaries[:-1]) * size_O
         self.register_buffer("first_number_O", numbers_O.cumsum(0) - numbers_O, persistent=False)
+        if int(boundaries[0]) != 0 or bool((boundaries.diff() < 0).any()):
+            raise ValueError("the table's boundaries do not rise from 0")
+        if values.shape != (int(numbers_O.sum()),) or values.dtype not in DTYPES.values():
+            raise ValueError(
+                f"the table holds {values.dtype} {tuple(values.shape)} where its boundaries ask for {int(numbers_O.sum())} numbers"
+            )
+        if (values.dtype == torch.int8) != (scales is not None) or (scales is not None and len(scales) != self.rows - int(boundaries[1])):
+            raise ValueError("the table does not hold one scale for each of its int8 rows")
 
     values: Tensor
     boundaries: Tensor

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 
 from amtl.data.batches import Batch
+from amtl.errors import ArtifactError
+from amtl.files import read_tensors
 from amtl.packing.budget import dense_bytes
 from amtl.release.evaluate import score
 
@@ -37,21 +39,23 @@ class Candidates:
         Raises:
             ArtifactError: something is missing or damaged.
         """
-        from safetensors.torch import load_file
-
         from amtl.model.ctr_model import restore
         from amtl.packing.bundle import load
 
-        weights = load_file(compressed / "masked.safetensors")
-        sizes_V = weights.pop("embedder.lookup.sizes_V")
+        weights = read_tensors(compressed / "masked.safetensors")
         plain = {name.replace("lookup.embedding.", "lookup."): tensor for name, tensor in weights.items()}
-        return cls(
-            packed=load(compressed / "bundle"),
-            masked=restore(config, plain),
-            control=restore(config, load_file(compressed / "control.safetensors")),
-            parent=load(parent) if parent else None,
-            sizes_V=sizes_V,
-        )
+        try:
+            return cls(
+                sizes_V=plain.pop("embedder.lookup.sizes_V"),
+                packed=load(compressed / "bundle"),
+                masked=restore(config, plain),
+                control=restore(config, read_tensors(compressed / "control.safetensors")),
+                parent=load(parent) if parent else None,
+            )
+        except (ValueError, KeyError) as error:
+            raise ArtifactError(
+                f"{compressed} holds another model than params.yaml describes ({error}); rerun: dvc repro compress"
+            ) from None
 
 
 def score_candidates(

@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amtl.errors import ArtifactError
-from amtl.files import publish_folder, publish_json, read_json, verify_manifest, write_manifest
+from amtl.files import publish_folder, publish_json, publish_tensors, read_json, read_tensors, verify_manifest, write_manifest
 
 KEPT = 2
 
@@ -18,7 +17,7 @@ KEPT = 2
 def save(folder: Path, number: int, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
     """Write checkpoint `number` (they must grow) and keep the last two."""
     with publish_folder(folder / f"{number:012d}") as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / "tensors.safetensors")
+        publish_tensors(temporary / "tensors.safetensors", {name: tensor.contiguous() for name, tensor in tensors.items()})
         publish_json(temporary / "progress.json", progress)
         write_manifest(temporary, format=1, kind="checkpoint")
     for old in _numbered(folder)[:-KEPT]:
@@ -32,7 +31,7 @@ def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
             verify_manifest(path)
         except ArtifactError:
             continue
-        return load_file(path / "tensors.safetensors"), read_json(path / "progress.json")
+        return read_tensors(path / "tensors.safetensors"), read_json(path / "progress.json")
     return None
 
 

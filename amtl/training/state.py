@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ArtifactError
-from amtl.files import publish_folder, verify_manifest, write_manifest
+from amtl.files import publish_folder, publish_tensors, read_tensors, verify_manifest, write_manifest
 from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision, restore
 from amtl.params import EventsParams
 from amtl.training.optimizers import Optimizers
@@ -53,8 +52,8 @@ def field_names(events: EventsParams) -> tuple[str, ...]:
 def write_state(path: Path, model: CTRModel, optimizers: Optimizers, vocabulary: Vocabulary, events: EventsParams) -> None:
     """Write a state; the folder appears whole or not at all."""
     with publish_folder(path) as folder:
-        save_file(full_precision(model), folder / "weights.safetensors")
-        save_file(optimizers.tensors(), folder / "optimizer.safetensors")
+        publish_tensors(folder / "weights.safetensors", full_precision(model))
+        publish_tensors(folder / "optimizer.safetensors", optimizers.tensors())
         vocabulary.frame.write_parquet(folder / "vocabulary.parquet")
         write_manifest(folder, format=FORMAT, kind="state", model=model.config.to_json(), fields=list(field_names(events)))
 
@@ -72,8 +71,8 @@ def read_state(path: Path) -> State:
         return State(
             config=ModelConfig.from_json(manifest["model"]),
             fields=tuple(manifest["fields"]),
-            weights=load_file(path / "weights.safetensors"),
-            moments=load_file(path / "optimizer.safetensors"),
+            weights=read_tensors(path / "weights.safetensors"),
+            moments=read_tensors(path / "optimizer.safetensors"),
             vocabulary=pl.read_parquet(path / "vocabulary.parquet"),
         )
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
