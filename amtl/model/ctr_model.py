@@ -14,6 +14,9 @@ from amtl.model.masked_embedding import FieldEmbedder
 from amtl.params import EventsParams, TrainParams
 
 
+TABLE = "embedder.lookup.weight"  # name of the full-width table among the weights
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """What the shape of a model depends on, besides the table's rows."""
@@ -89,9 +92,9 @@ def restore(config: ModelConfig, weights: dict[str, Tensor]) -> CTRModel:
     Raises:
         ValueError: the weights are not those of such a model.
     """
-    if "embedder.lookup.weight" not in weights:
+    if TABLE not in weights:
         raise ValueError("the weights hold no table")
-    model = build(config, len(weights["embedder.lookup.weight"]), init_std=1.0)
+    model = build(config, len(weights[TABLE]), init_std=1.0)
     model.embedder.register_buffer("basis_FDD", weights.get("embedder.basis_FDD"))
     try:
         model.load_state_dict(weights)

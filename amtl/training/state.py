@@ -14,10 +14,10 @@ from pathlib import Path
 import polars as pl
 from torch import Tensor
 
-from amtl.data.vocabulary import Vocabulary
+from amtl.data.vocabulary import SCHEMA, Vocabulary
 from amtl.errors import ArtifactError
 from amtl.files import publish_folder, publish_tensors, read_tensors, verify_manifest, write_manifest
-from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision, restore
+from amtl.model.ctr_model import TABLE, CTRModel, ModelConfig, full_precision, restore
 from amtl.params import EventsParams
 from amtl.training.optimizers import Optimizers
 
@@ -68,12 +68,15 @@ def read_state(path: Path) -> State:
     if manifest.get("kind") != "state" or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{path} is no training state of format {FORMAT}; this version of amtl cannot read it")
     try:
-        return State(
+        state = State(
             config=ModelConfig.from_json(manifest["model"]),
             fields=tuple(manifest["fields"]),
             weights=read_tensors(path / "weights.safetensors"),
             moments=read_tensors(path / "optimizer.safetensors"),
             vocabulary=pl.read_parquet(path / "vocabulary.parquet"),
         )
+        if state.vocabulary.schema != SCHEMA or state.weights[TABLE].shape != (len(state.vocabulary), state.config.dim):
+            raise ValueError("the vocabulary is not the table's")
+        return state
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise ArtifactError(f"{path} does not hold what its manifest says ({error}); fetch or make it again") from None

@@ -17,11 +17,9 @@ import torch
 from torch import Tensor
 
 from amtl.data.vocabulary import Vocabulary
-from amtl.model.ctr_model import CTRModel
+from amtl.model.ctr_model import TABLE, CTRModel
 from amtl.training.optimizers import MOMENTS, Optimizers
 from amtl.training.state import State
-
-TABLE = "embedder.lookup.weight"
 
 
 @dataclass(frozen=True)
