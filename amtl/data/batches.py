@@ -58,13 +58,17 @@ class Batch:
         return Batch(self.ids_BF[index_B], bags, self.numbers_BK[index_B], self.labels_B[index_B])
 
     def shuffled(self, size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """Batches of one epoch in an order that depends on (seed, epoch) only; `skip` batches are left out at the start."""
+        """Batches of one epoch in an order that depends on (seed, epoch) only; `skip` batches are left out at the start.
+
+        A last batch of a single event joins the one before it: batch norm cannot train on one event.
+        """
         import torch
 
         generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
         order = torch.randperm(len(self), generator=generator)
-        for start in range(skip * size, len(order), size):
-            yield self.take(order[start : start + size])
+        for start in range(skip * size, max(len(order) - 1, 1), size):
+            stop = start + size
+            yield self.take(order[start : stop + (stop == len(order) - 1)])
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """All events in their order, `size` at a time."""

@@ -1,0 +1,324 @@
+"""The loop: what a step does, which weights it ends with, and that a resumed run ends as an uninterrupted one."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from toy import equal_weights, silent, toy, with_settings
+
+from amtl.data.batches import Bag, Batch
+from amtl.errors import ParamsError
+from amtl.model.ctr_model import full_precision
+from amtl.model.masked_embedding import MaskedEmbedding
+from amtl.release.evaluate import score
+from amtl.training import checkpoint
+from amtl.training.loop import FitSettings, Trainer, hide_values, pick_device, predict
+
+CPU = torch.device("cpu")
+FIT = FitSettings(epochs=3, patience=3, batch_size=64, learning_rate=0.01, seed=4, unknown_rate=0.1, l2=1e-3)
+STEPS = 3 * 10
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Dropout and batch norm on: both carry state that a resumed run must find again."""
+    return with_settings(toy(), train={"dropout": 0.2, "batch_norm": True})
+
+
+def fitted(problem, fit=FIT, model=None, **arguments):
+    """A trainer after its fit."""
+    trainer = Trainer(model or problem.model(), fit, CPU, problem.unknown_rows_F, log=silent, **arguments)
+    trainer.fit(problem.train, problem.validation)
+    return trainer
+
+
+def killed_after(problem, fit, resume, steps, log_lines=None):
+    """Fit until `steps` steps are done, or until a line of the log is written."""
+    lines = []
+
+    def log(text):
+        lines.append(text)
+        if len(lines) == log_lines:
+            raise Killed
+
+    trainer = Trainer(problem.model(seed=9 if checkpoint.latest(resume) else 0), fit, CPU, problem.unknown_rows_F, resume=resume, log=log)
+    real, done = trainer.step, []
+
+    def step(batch):
+        if len(done) == steps:
+            raise Killed
+        done.append(1)
+        return real(batch)
+
+    trainer.step = step
+    trainer.fit(problem.train, problem.validation)
+
+
+def same_end(one, other):
+    assert equal_weights(full_precision(one.model), full_precision(other.model))
+    assert equal_weights(one.optimizers.tensors(), other.optimizers.tensors())
+    assert equal_weights(one.best, other.best)
+    assert asdict(one.progress) == asdict(other.progress)
+    return True
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(problem):
+    return fitted(problem)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 9, 10, 13, 20, 29])
+def test_a_run_that_is_killed_and_resumed_ends_bit_equal(problem, uninterrupted, tmp_path, steps):
+    fit = replace(FIT, checkpoint_steps=3)
+    with pytest.raises(Killed):
+        killed_after(problem, fit, tmp_path / "resume", steps)
+    torch.manual_seed(99)
+    resumed = fitted(problem, fit, problem.model(seed=9 if steps >= 3 else 0), resume=tmp_path / "resume")
+    assert same_end(resumed, uninterrupted)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_bit_equal(problem, uninterrupted, tmp_path):
+    fit, kills = replace(FIT, checkpoint_steps=2), 0
+    while True:
+        try:
+            killed_after(problem, fit, tmp_path / "resume", 3)
+        except Killed:
+            kills += 1
+            continue
+        break
+    assert kills > STEPS // 3
+    assert same_end(fitted(problem, fit, problem.model(seed=9), resume=tmp_path / "resume"), uninterrupted)
+
+
+@pytest.mark.parametrize("line", [1, 2, 3])
+def test_a_run_that_is_killed_between_judging_and_saving_ends_bit_equal(problem, uninterrupted, tmp_path, line):
+    fit = replace(FIT, checkpoint_steps=5)
+    with pytest.raises(Killed):
+        killed_after(problem, fit, tmp_path / "resume", None, log_lines=line)
+    assert same_end(fitted(problem, fit, problem.model(seed=9), resume=tmp_path / "resume"), uninterrupted)
+
+
+def test_a_finished_run_is_not_run_again(problem, uninterrupted, tmp_path):
+    fitted(problem, resume=tmp_path / "resume")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "step", lambda self, batch: pytest.fail("a step"))
+        assert same_end(fitted(problem, model=problem.model(seed=9), resume=tmp_path / "resume"), uninterrupted)
+
+
+def test_a_damaged_newest_checkpoint_costs_only_its_steps(problem, uninterrupted, tmp_path):
+    fit = replace(FIT, checkpoint_steps=3)
+    with pytest.raises(Killed):
+        killed_after(problem, fit, tmp_path / "resume", 17)
+    newest = sorted((tmp_path / "resume").iterdir())[-1] / "tensors.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert same_end(fitted(problem, fit, problem.model(seed=9), resume=tmp_path / "resume"), uninterrupted)
+
+
+def test_a_resumed_fine_tuning_does_not_judge_its_start_again(problem, tmp_path):
+    fit = replace(FIT, keep_start=True, checkpoint_steps=3)
+    whole = fitted(problem, fit)
+    with pytest.raises(Killed):
+        killed_after(problem, fit, tmp_path / "resume", 13)
+    resumed = fitted(problem, fit, problem.model(seed=9), resume=tmp_path / "resume")
+    assert [entry["epoch"] for entry in resumed.progress.history] == [0, 1, 2, 3]
+    assert same_end(resumed, whole)
+
+
+def test_checkpoints_do_not_change_a_run(problem, uninterrupted, tmp_path):
+    assert same_end(fitted(problem, replace(FIT, checkpoint_steps=1), resume=tmp_path / "resume"), uninterrupted)
+    assert len(list((tmp_path / "resume").iterdir())) == checkpoint.KEPT
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(problem, uninterrupted):
+    torch.manual_seed(99)
+    assert same_end(fitted(problem, model=problem.model()), uninterrupted)
+    other = fitted(problem, replace(FIT, seed=5))
+    assert not equal_weights(full_precision(other.model), full_precision(uninterrupted.model))
+
+
+def test_the_order_of_batches_depends_on_seed_and_epoch_alone(problem):
+    def order(seed, epoch, skip=0):
+        return [batch.ids_BF.tolist() for batch in problem.train.shuffled(64, seed, epoch, skip)]
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0)[4:] == order(1, 0, skip=4)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+    assert sorted(row for batch in order(1, 0) for row in batch) == sorted(problem.train.ids_BF.tolist())
+
+
+GOLDEN = {
+    "mlp": [0.6906756, 0.6887058, 0.6667231, 0.6589295, 0.6117037, 0.6096337],
+    "dlrm": [0.6867466, 0.6709493, 0.6456601, 0.6190123, 0.5796322, 0.5623618],
+}
+"""Training and validation loss, nats an event, epoch by epoch."""
+
+
+@pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
+def test_losses_are_the_recorded_ones(backbone):
+    history = fitted(toy(backbone), FIT, toy(backbone).model(std=0.1)).progress.history
+    found = [entry[key] for entry in history for key in ("loss", "logloss")]
+    assert found == pytest.approx(GOLDEN[backbone], rel=1e-4)
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_training_stops_when_patience_ends(patience):
+    still = replace(FIT, learning_rate=1e-30, epochs=9, patience=patience)
+    assert len(fitted(toy(), still).progress.history) == 1 + patience
+
+
+def final_score(problem, model):
+    found = score(problem.validation.labels_B.numpy(), predict(model, problem.validation, CPU))
+    return found["auc"] - 0.5 * found["logloss"]
+
+
+def test_the_model_ends_with_the_best_weights_on_validation():
+    problem = toy()
+    trainer = fitted(problem, replace(FIT, learning_rate=0.3, epochs=6, patience=6))
+    scores = [entry["score"] for entry in trainer.progress.history]
+    assert scores.index(max(scores)) < 5
+    assert final_score(problem, trainer.model) == max(scores) == trainer.progress.best_score
+
+
+RUINOUS = replace(FIT, learning_rate=5.0, epochs=2)
+
+
+def test_training_that_ruins_a_model_ends_where_it_began_if_the_start_competes():
+    problem, start = toy(), fitted(toy()).model
+    before = full_precision(start)
+    before = {name: tensor.clone() for name, tensor in before.items()}
+    trainer = fitted(problem, replace(RUINOUS, keep_start=True), start)
+    assert trainer.progress.history[0]["epoch"] == 0
+    assert equal_weights(full_precision(trainer.model), before)
+    assert not equal_weights(full_precision(fitted(problem, RUINOUS, start).model), before)
+
+
+def test_the_last_weights_count_where_they_are_asked_for():
+    problem = toy()
+    last = fitted(problem, replace(RUINOUS, keep_last=True))
+    assert final_score(problem, last.model) == last.progress.history[-1]["score"]
+    assert not equal_weights(full_precision(last.model), last.best)
+
+
+def test_no_epochs_leave_the_model_as_it_is():
+    model = toy().model()
+    before = {name: tensor.clone() for name, tensor in full_precision(model).items()}
+    fitted(toy(), replace(FIT, epochs=0, keep_start=True), model)
+    assert equal_weights(full_precision(model), before)
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_a_step_is_cross_entropy_plus_the_mean_squared_norm_of_an_event_s_vectors(l2):
+    problem, model = toy(), toy().model()
+    trainer = Trainer(model, replace(FIT, l2=l2, unknown_rate=0.0), CPU, problem.unknown_rows_F)
+    trainer.optimizers.step = lambda: None
+    batch = problem.train.take(torch.arange(50))
+    loss = trainer.step(batch)
+    reference = toy().model()
+    p = torch.sigmoid(reference(batch))
+    expected = -(batch.labels_B * p.log() + (1 - batch.labels_B) * (1 - p).log()).mean()
+    squares = sum(vector.square().sum() for event in reference.embedder(batch) for vector in event) / 50
+    (expected + l2 * squares).backward()
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
+    for (name, weight), other in zip(model.named_parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(weight.grad.to_dense(), other.grad.to_dense(), rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_only_the_rows_of_a_batch_move():
+    problem, model = toy(), toy().model()
+    before = model.embedding.weight.detach().clone()
+    trainer = Trainer(model, replace(FIT, unknown_rate=0.0), CPU, problem.unknown_rows_F)
+    batch = problem.train.take(torch.arange(3))
+    trainer.step(batch)
+    touched = {*batch.ids_BF.flatten().tolist(), *batch.bags[0].rows_M.tolist()}
+    moved = (model.embedding.weight.detach() != before).any(1).nonzero().flatten().tolist()
+    assert set(moved) == touched
+
+
+def test_what_a_mask_cuts_stays_cut():
+    problem, model = toy(), toy().model()
+    sizes = torch.arange(problem.vocabulary.rows) % 7
+    model.embedder.lookup = MaskedEmbedding(model.embedding, sizes)
+    with torch.no_grad():
+        model.embedding.weight.mul_(torch.arange(6) < sizes.unsqueeze(1))
+    fitted(problem, FIT, model)
+    tails = torch.arange(6) >= sizes.unsqueeze(1)
+    assert not model.embedding.weight[tails].any()
+    assert model.embedding.weight[~tails].all()
+
+
+def test_hidden_values_are_the_share_asked_for_and_become_their_field_s_unknown_row():
+    torch.manual_seed(0)
+    ids = torch.tensor([[3, 14]]).repeat(20_000, 1)
+    bag = Bag(torch.full((40_000,), 25), torch.arange(0, 40_001, 2))
+    batch = Batch(ids, (bag,), torch.zeros(20_000, 0), torch.zeros(20_000))
+    hidden = hide_values(batch, torch.tensor([0, 10, 20]), 0.2)
+    for values, own, unknown in ((hidden.ids_BF[:, 0], 3, 0), (hidden.ids_BF[:, 1], 14, 10), (hidden.bags[0].rows_M, 25, 20)):
+        assert set(values.tolist()) == {own, unknown}
+        assert float((values == unknown).float().mean()) == pytest.approx(0.2, abs=0.015)
+    both = ((hidden.ids_BF[:, 0] == 0) & (hidden.ids_BF[:, 1] == 10)).float().mean()
+    assert float(both) == pytest.approx(0.04, abs=0.01)
+    assert torch.equal(hidden.bags[0].offsets_N, bag.offsets_N)
+    assert (batch.ids_BF == ids).all()
+
+
+def test_the_unknown_row_is_trained_by_hiding_values():
+    problem = toy()
+    fresh = problem.model().embedding.weight[problem.unknown_rows_F]
+    hidden, never = (fitted(problem, replace(FIT, unknown_rate=rate)).model.embedding.weight[0] for rate in (0.3, 0.0))
+    assert torch.equal(never, fresh[0])
+    assert not torch.equal(hidden, fresh[0])
+
+
+def test_prediction_is_in_evaluation_mode_and_leaves_the_mode_alone(problem):
+    model = problem.model().train()
+    first, again = predict(model, problem.validation, CPU), predict(model, problem.validation, CPU, batch_size=17)
+    assert first == pytest.approx(again, rel=1e-6)
+    assert model.training
+    assert first.dtype == "float64"
+    p = torch.sigmoid(model.eval()(problem.validation)).tolist()
+    assert first == pytest.approx(p, rel=1e-5)
+    assert predict(model, problem.validation.take(torch.arange(0)), CPU).shape == (0,)
+
+
+@pytest.mark.parametrize("rows", [65, 129, 64, 2])
+def test_a_last_batch_of_one_event_joins_the_one_before(problem, rows, tmp_path):
+    few = replace(problem, train=problem.train.take(torch.arange(rows)))
+    sizes = [len(batch) for batch in few.train.shuffled(64, 0, 0)]
+    assert sum(sizes) == rows
+    assert min(sizes) > 1
+    for skip in range(len(sizes) + 1):
+        assert [len(batch) for batch in few.train.shuffled(64, 0, 0, skip)] == sizes[skip:]
+    fit = replace(FIT, checkpoint_steps=1, epochs=2)
+    whole = fitted(few, fit)
+    with pytest.raises(Killed):
+        killed_after(few, fit, tmp_path / "resume", len(sizes))
+    assert same_end(fitted(few, fit, few.model(seed=9), resume=tmp_path / "resume"), whole)
+
+
+def test_one_event_alone_is_a_batch():
+    assert [len(batch) for batch in toy().train.take(torch.arange(1)).shuffled(64, 0, 0)] == [1]
+
+
+def test_bf16_trains():
+    history = fitted(toy(), replace(FIT, bf16=True)).progress.history
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_a_device_that_is_not_there_is_refused_by_the_key_s_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert pick_device("auto") == pick_device("cpu") == CPU
+    for wanted in ("cuda", "cuda:3"):
+        with pytest.raises(ParamsError, match=r"train\.device"):
+            pick_device(wanted)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("auto").type == "cuda"
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ParamsError, match=r"cuda:2"):
+        pick_device("cuda:2")
