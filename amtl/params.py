@@ -166,6 +166,8 @@ class SearchParams(Section):
     hidden: IntTuple = (64, 32)
     temperature: PositiveFloat = 1.0
     buckets: PositiveInt = 64
+    frequency_groups: PositiveInt = 8
+    energy_groups: PositiveInt = 16
     learning_rate: PositiveFloat = 1e-2
     rows: PositiveInt = 400_000
     steps: PositiveInt = 150

@@ -22,6 +22,15 @@ def perceptron(inputs: int, hidden: Sequence[int], outputs: int | None, dropout:
     return nn.Sequential(*layers)
 
 
+@torch.no_grad()
+def rescale_last(layers: nn.Sequential, scale: float, shift: float) -> None:
+    """Make a perceptron with a linear end give scale * output + shift."""
+    last = layers[-1]
+    assert isinstance(last, nn.Linear)
+    last.weight *= scale
+    last.bias.mul_(scale).add_(shift)
+
+
 class MLPBackbone(nn.Module):
     """The paper's figure: field vectors and numbers side by side, then an MLP."""
 
@@ -34,6 +43,10 @@ class MLPBackbone(nn.Module):
         """Logits [B]."""
         logits: Tensor = self.layers(torch.cat([vectors_BFD.flatten(1), numbers_BK], dim=1))
         return logits.squeeze(1)
+
+    def rescale(self, scale: float, shift: float) -> None:
+        """Fold a calibration of the logit into the last layer."""
+        rescale_last(self.layers, scale, shift)
 
     @torch.no_grad()
     def absorb(self, basis_FDD: Tensor) -> bool:
@@ -71,6 +84,10 @@ class DLRMBackbone(nn.Module):
         dots_BP = dots_BFF[:, self.pairs_2P[0], self.pairs_2P[1]]
         logits: Tensor = self.top(torch.cat([vectors_BFD.flatten(1), dots_BP], dim=1))
         return logits.squeeze(1)
+
+    def rescale(self, scale: float, shift: float) -> None:
+        """Fold a calibration of the logit into the last layer."""
+        rescale_last(self.top, scale, shift)
 
     def absorb(self, basis_FDD: Tensor) -> bool:
         """Dots need all fields in one basis: nothing is absorbed."""

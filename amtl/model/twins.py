@@ -22,68 +22,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class FrequencyGroups:
-    """Values grouped by field and count.
-
-    Attributes:
-        group_V: group of each value, int64, in 0 ... G - 1.
-        features_GS: frequency vector of each group (means over its values): log1p(count) over the largest of all, its
-            z-score within the field, rank percentile within the field (1 = most frequent).
-        alpha_G: sigmoid of the group's z-scored log count.
-        values_G: how many values the group holds; 0 for the padding of fields with fewer than N groups.
-        fields: F.
-    """
-
-    group_V: Tensor
-    features_GS: Tensor
-    alpha_G: Tensor
-    values_G: Tensor
-    fields: int
-
-
-def group_by_frequency(counts_V: Tensor, field_V: Tensor, groups: int) -> FrequencyGroups:
-    """Group each field's values by log count into at most `groups` groups; equal counts are never split.
-
-    A field with at most `groups` different counts gets one group a count, so grouping loses nothing there; otherwise
-    its range of log counts is cut into `groups` equal intervals.
-    """
-    fields = int(field_V.max()) + 1 if len(field_V) else 0
-    log_V = torch.log1p(counts_V.double())
-    group_V = torch.zeros_like(field_V)
-    features_VS = torch.zeros(len(counts_V), 3, dtype=torch.float64)
-    for field in range(fields):
-        rows = (field_V == field).nonzero().flatten()
-        log = log_V[rows]
-        group_V[rows] = field * groups + _group_one_field(log, groups)
-        features_VS[rows] = _frequency_features(log, float(log_V.max()))
-    values_G = torch.bincount(group_V, minlength=fields * groups)
-    sums_GS = torch.zeros(fields * groups, 3, dtype=torch.float64).index_add_(0, group_V, features_VS)
-    features_GS = (sums_GS / values_G.clamp(min=1).unsqueeze(1)).float()
-    return FrequencyGroups(group_V, features_GS, torch.sigmoid(features_GS[:, 1]), values_G, fields)
-
-
-def _group_one_field(log: Tensor, groups: int) -> Tensor:
-    distinct, index = torch.unique(log, return_inverse=True)
-    if len(distinct) <= groups:
-        return index
-    low, high = distinct[0], distinct[-1]
-    return ((log - low) / (high - low) * groups).long().clamp(max=groups - 1)
-
-
-def _frequency_features(log: Tensor, largest: float) -> Tensor:
-    std = log.std(correction=0)
-    z_score = (log - log.mean()) / std if std > 0 else torch.zeros_like(log)
-    _, index, counts = torch.unique(log, return_inverse=True, return_counts=True)
-    middle_rank = counts.cumsum(0) - (counts - 1) / 2
-    return torch.stack([log / max(largest, 1e-12), z_score, (middle_rank / len(log))[index]], dim=1)
+from amtl.model.frequency import Groups, group_by_frequency
 
 
 class FieldwiseMLP(nn.Module):
@@ -121,6 +65,7 @@ class AdaptivelyMaskedTwins(nn.Module):
         groups: most groups a field (see `group_by_frequency`).
         temperature: T > 0 of the softmax.
         full_bias: initial bias of the option D, so that training starts from (nearly) full sizes.
+        grouped: ready groups of the values, where not frequency alone decides them; `groups` is then ignored.
     """
 
     def __init__(
@@ -133,6 +78,7 @@ class AdaptivelyMaskedTwins(nn.Module):
         groups: int = 64,
         temperature: float = 1.0,
         full_bias: float = 3.0,
+        grouped: Groups | None = None,
     ) -> None:
         super().__init__()
         if len(counts_V) == 0 or bool((counts_V < 0).any()):
@@ -140,11 +86,11 @@ class AdaptivelyMaskedTwins(nn.Module):
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {temperature}")
         field_V = torch.zeros(len(counts_V), dtype=torch.int64) if field_V is None else field_V
-        grouped = group_by_frequency(counts_V, field_V, groups)
+        grouped = grouped or group_by_frequency(counts_V, field_V, groups)
         self.dim, self.temperature, self.fields = dim, temperature, grouped.fields
         self.register_buffer("group_V", grouped.group_V)
-        self.register_buffer("features_FNS", grouped.features_GS.view(grouped.fields, groups, -1))
-        self.register_buffer("alpha_FN1", grouped.alpha_G.view(grouped.fields, groups, 1))
+        self.register_buffer("features_FNS", grouped.features_GS.view(grouped.fields, -1, grouped.features_GS.shape[1]))
+        self.register_buffer("alpha_FN1", grouped.alpha_G.view(grouped.fields, -1, 1))
         self.register_buffer("values_G", grouped.values_G)
         self.register_buffer("option_O", self._options())
         self.register_buffer("triangle_OD", (torch.arange(dim) < self.option_O.unsqueeze(1)).float())

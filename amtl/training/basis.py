@@ -40,6 +40,7 @@ def curvature_FDD(model: CTRModel, data: Batch, device: torch.device, rows: int,
         seen += len(batch)
         if seen >= rows:
             break
+    model.cpu()
     return total_FDD / max(seen, 1)
 
 
@@ -73,8 +74,12 @@ def _balanced(moment_DD: Tensor, curvature_DD: Tensor, rank: int) -> Tensor:
 
 
 @torch.no_grad()
-def rotate(model: CTRModel, basis_FDD: Tensor, field_V: np.ndarray) -> None:
-    """Store the table in the basis: predictions stay equal up to rounding. The backbone absorbs the way back if it can."""
+def rotate(model: CTRModel, basis_FDD: Tensor, field_V: np.ndarray) -> Tensor:
+    """Store the table in the basis: predictions stay equal up to rounding. The backbone absorbs the way back if it can.
+
+    Returns:
+        R of every field, float64 [F, D, D]: rows were read as e and are now read as z R.
+    """
     read_FDD = basis_FDD.transpose(1, 2).contiguous()
     absorbed = model.backbone.absorb(read_FDD.float())
     if not absorbed:
@@ -86,3 +91,25 @@ def rotate(model: CTRModel, basis_FDD: Tensor, field_V: np.ndarray) -> None:
         stored = table_VD[members].double() @ inverse_DD
         stored[:, len(members) :] = 0
         table_VD[members] = stored.to(table_VD.dtype)
+    return read_FDD
+
+
+def tail_energies(table_VD: Tensor, curvature_FDD: Tensor, read_FDD: Tensor, field_V: np.ndarray) -> Tensor:
+    """What one lookup of each row would lose, about, if the row were cut to t dimensions: z' G z / 2 over its tail.
+
+    Args:
+        table_VD: stored (rotated) rows. curvature_FDD: G_f of the rows as read. read_FDD: R_f.
+
+    Returns:
+        float32 [V, E] for t = 0, D / 8, D / 4, D / 2.
+    """
+    dim = table_VD.shape[1]
+    stored_FDD = read_FDD @ curvature_FDD @ read_FDD.transpose(1, 2)
+    cuts = sorted({0, dim // 8, dim // 4, dim // 2})
+    energies_VE = torch.zeros(len(table_VD), len(cuts))
+    for field, curvature_DD in enumerate(stored_FDD.float()):
+        members = torch.from_numpy(np.flatnonzero(field_V == field))
+        for column, cut in enumerate(cuts):
+            tail = table_VD[members, cut:]
+            energies_VE[members, column] = 0.5 * ((tail @ curvature_DD[cut:, cut:]) * tail).sum(1).clamp(min=0)
+    return energies_VE

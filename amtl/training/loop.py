@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from amtl.data.batches import Bag, Batch
+from amtl.errors import ParamsError
 from amtl.model.ctr_model import CTRModel, full_precision
 from amtl.release.evaluate import score
 from amtl.training import checkpoint
@@ -34,6 +35,8 @@ class FitSettings:
             learns what a value without history is worth.
         keep_start: the weights before the first step also compete (fine-tuning must not make a model worse).
         keep_last: end with the last weights, not with the best on validation.
+        calibrate: fit scale and shift of the logit on validation (Platt 1999), judge with them, and fold those of the best
+            weights into the last layer: fine-tuning raises AUC while it makes a model overconfident.
         checkpoint_steps: steps between checkpoints, where a folder for them is given.
     """
 
@@ -47,6 +50,7 @@ class FitSettings:
     bf16: bool = False
     keep_start: bool = False
     keep_last: bool = False
+    calibrate: bool = False
     checkpoint_steps: int = 2000
 
 
@@ -57,6 +61,7 @@ class Progress:
     Attributes:
         epoch: finished epochs. step: finished steps of the epoch under way, with the sum of their losses.
         stale: epochs since the best one.
+        best_scale, best_shift: calibration of the best weights' logit (1 and 0: none).
         history: validation after every epoch: epoch, loss (training), auc, logloss, score.
     """
 
@@ -65,27 +70,56 @@ class Progress:
     loss_sum: float = 0.0
     stale: int = 0
     best_score: float | None = None
+    best_scale: float = 1.0
+    best_shift: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
 def pick_device(wanted: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)
+    """`auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ParamsError: there is no such device.
+    """
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ParamsError(f"train.device: this machine has no {wanted}; use auto or cpu")
+    return device
 
 
 def predict(model: CTRModel, data: Batch, device: torch.device, batch_size: int = 8192) -> np.ndarray:
     """Probabilities of all events, float64 [N], in evaluation mode."""
+    return torch.sigmoid(_logits(model, data, device, batch_size)).numpy()
+
+
+def _logits(model: CTRModel, data: Batch, device: torch.device, batch_size: int = 8192) -> Tensor:
+    """Logits of all events, float64 [N] on the CPU, in evaluation mode."""
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        logits = [model(batch.to(device)).float().cpu() for batch in data.in_order(batch_size)]
+        logits = [model(batch.to(device)).double().cpu() for batch in data.in_order(batch_size)]
     model.train(was_training)
-    return torch.sigmoid(torch.cat(logits).double()).numpy() if logits else np.zeros(0)
+    return torch.cat(logits) if logits else torch.zeros(0, dtype=torch.float64)
 
 
-def validate(model: CTRModel, data: Batch, device: torch.device) -> dict[str, float]:
+def platt(logits_N: Tensor, labels_N: Tensor) -> tuple[float, float]:
+    """Scale and shift of a logit that minimise the cross-entropy; (1, 0) where labels or logits leave no choice.
+
+    Source: Platt, "Probabilistic Outputs for Support Vector Machines" (1999).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    labels = labels_N.numpy()
+    if len(np.unique(labels)) < 2 or not bool(torch.isfinite(logits_N).all()):
+        return 1.0, 0.0
+    fitted = LogisticRegression(C=1e6).fit(logits_N.unsqueeze(1).numpy(), labels)
+    scale, shift = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return (scale, shift) if scale > 0 else (1.0, 0.0)
+
+
+def judge(logits_N: Tensor, labels_N: Tensor) -> dict[str, float]:
     """AUC, log loss, and the score that chooses checkpoints: AUC - 0.5 * log loss (AUC alone lets log loss drift)."""
-    measured = score(data.labels_B.numpy(), predict(model, data, device))
+    measured = score(labels_N.numpy(), torch.sigmoid(logits_N).numpy())
     auc = measured.get("auc", 0.5)
     return {"auc": auc, "logloss": measured["logloss"], "score": auc - 0.5 * measured["logloss"]}
 
@@ -117,6 +151,7 @@ class Trainer:
         self.settings, self.device, self.log, self.resume = settings, device, log, resume
         self.unknown_rows_F = unknown_rows_F.to(device)
         self.optimizers = optimizers or Optimizers(model, settings.learning_rate, rates)
+        self.optimizers.load(self.optimizers.tensors())  # state that came with the weights follows them to the device
         self.progress = Progress()
         self.best = snapshot(model)
 
@@ -134,15 +169,19 @@ class Trainer:
             self._save(len(train))
         if not self.settings.keep_last:
             self.model.load_state_dict(self.best)
+            self.model.backbone.rescale(self.progress.best_scale, self.progress.best_shift)
         return self.progress
 
     def _judge(self, validation: Batch, entry: dict[str, float]) -> dict[str, float]:
-        measured = validate(self.model, validation, self.device)
-        self.progress.history.append({**entry, **measured})
-        if self.progress.best_score is None or measured["score"] > self.progress.best_score:
-            self.progress.best_score, self.progress.stale, self.best = measured["score"], 0, snapshot(self.model)
+        logits_N, labels_N = _logits(self.model, validation, self.device), validation.labels_B
+        scale, shift = platt(logits_N, labels_N) if self.settings.calibrate else (1.0, 0.0)
+        measured, progress = judge(logits_N * scale + shift, labels_N), self.progress
+        progress.history.append({**entry, **measured})
+        if progress.best_score is None or measured["score"] > progress.best_score:
+            progress.best_score, progress.best_scale, progress.best_shift = measured["score"], scale, shift
+            progress.stale, self.best = 0, snapshot(self.model)
         else:
-            self.progress.stale += 1
+            progress.stale += 1
         return measured
 
     def _run_epoch(self, train: Batch) -> float:

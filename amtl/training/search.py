@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amtl.data.batches import Batch
 from amtl.errors import ArtifactError
-from amtl.files import publish
+from amtl.files import publish_tensors, read_tensors
 from amtl.model.ctr_model import CTRModel
+from amtl.model.frequency import group_by_frequency_and_energy
 from amtl.model.masked_embedding import TwinsEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins, OrderedTwins
 from amtl.params import SearchParams
@@ -70,7 +70,7 @@ class Front:
             "dim": torch.tensor(self.dim),
             "fields": torch.tensor(self.fields),
         }
-        publish(path, lambda temporary: save_file(tensors, temporary))
+        publish_tensors(path, tensors)
 
     @classmethod
     def read(cls, path: Path) -> Front:
@@ -79,10 +79,10 @@ class Front:
         Raises:
             ArtifactError: the file is missing or damaged.
         """
+        tensors: dict[str, Any] = dict(read_tensors(path))
         try:
-            tensors = load_file(path)
             return cls(**{**tensors, "dim": int(tensors["dim"]), "fields": int(tensors["fields"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ArtifactError(f"{path} cannot be read as a search result ({error}); rerun: dvc repro search") from None
 
 
@@ -91,17 +91,20 @@ def search_under_budget(
     train: Batch,
     counts_V: Tensor,
     field_V: Tensor,
+    energies_VE: Tensor,
     settings: SearchParams,
-    batch_size: int,
     seed: int,
     device: torch.device,
     log: Callable[[str], None],
 ) -> Front:
-    """Find the front of a trained model, which stays as it is."""
+    """Find the front of a trained model, which stays as it is.
+
+    Args:
+        energies_VE: what the twins read of each trained row beside its frequency (`basis.tail_energies`).
+    """
     torch.manual_seed(seed)
-    twins = OrderedTwins(
-        counts_V, model.config.dim, field_V, hidden=settings.hidden, groups=settings.buckets, temperature=settings.temperature
-    )
+    grouped = group_by_frequency_and_energy(counts_V, field_V, energies_VE, settings.frequency_groups, settings.energy_groups)
+    twins = OrderedTwins(counts_V, model.config.dim, field_V, hidden=settings.hidden, temperature=settings.temperature, grouped=grouped)
     costs_GO = cutting_costs_GO(model, train, twins.group_V, len(twins.values_G), device, settings.rows, seed)
     rungs = list(_descend(twins, costs_GO, settings, log))
     return Front(

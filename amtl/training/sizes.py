@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amtl.data.batches import Batch
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ArtifactError
-from amtl.files import publish, publish_json
+from amtl.files import publish_json, publish_tensors, read_tensors
 from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision, restore
 from amtl.params import Params
-from amtl.training.basis import balanced_basis, curvature_FDD, rotate
+from amtl.training.basis import balanced_basis, curvature_FDD, rotate, tail_energies
 from amtl.training.loop import Trainer, pick_device
 from amtl.training.search import Front, describe_sizes, put_layer_behind, search_under_budget
 from amtl.training.train import fit_settings
@@ -44,12 +43,11 @@ class Found:
 
     def write(self, folder: Path) -> None:
         """Write model.safetensors, front.safetensors or sizes.safetensors, and report.json."""
-        publish(folder / "model.safetensors", lambda path: save_file(full_precision(self.model), path))
+        publish_tensors(folder / "model.safetensors", full_precision(self.model))
         if self.front is not None:
             self.front.write(folder / "front.safetensors")
         if self.sizes_V is not None:
-            sizes = {"sizes_V": self.sizes_V}
-            publish(folder / "sizes.safetensors", lambda path: save_file(sizes, path))
+            publish_tensors(folder / "sizes.safetensors", {"sizes_V": self.sizes_V})
         publish_json(folder / "report.json", self.report)
 
     @classmethod
@@ -60,10 +58,10 @@ class Found:
             ArtifactError: a file is missing or damaged.
         """
         try:
-            model = restore(config, load_file(folder / "model.safetensors"))
+            model = restore(config, read_tensors(folder / "model.safetensors"))
             paper = (folder / "sizes.safetensors").exists()
-            sizes_V = load_file(folder / "sizes.safetensors")["sizes_V"] if paper else None
-        except (OSError, ValueError, KeyError) as error:
+            sizes_V = read_tensors(folder / "sizes.safetensors")["sizes_V"] if paper else None
+        except (ValueError, KeyError) as error:
             raise ArtifactError(f"{folder} holds no search result that can be read ({error}); rerun: dvc repro search") from None
         return cls(model, None if paper else Front.read(folder / "front.safetensors"), sizes_V, {})
 
@@ -89,10 +87,10 @@ def _under_budget(
 ) -> Found:
     device, seed = pick_device(settings.train.device), settings.train.seed
     curvature = curvature_FDD(model, train, device, BASIS_ROWS, seed)
-    rotate(model, balanced_basis(model.embedding.weight.detach(), shown_V, field_V, curvature), field_V)
-    front = search_under_budget(
-        model, train, torch.from_numpy(shown_V), torch.from_numpy(field_V), settings.search, settings.train.batch_size, seed, device, log
-    )
+    read = rotate(model, balanced_basis(model.embedding.weight.detach(), shown_V, field_V, curvature), field_V)
+    energies = tail_energies(model.embedding.weight.detach(), curvature, read, field_V)
+    counts, fields = torch.from_numpy(shown_V), torch.from_numpy(field_V)
+    front = search_under_budget(model, train, counts, fields, energies, settings.search, seed, device, log)
     model.to("cpu")
     rungs = [{"share": float(share), "kept": _kept(front, wanted)} for share, wanted in zip(front.share_R, front.wanted_RG, strict=True)]
     return Found(model, front, None, {"mode": "budget", "rungs": rungs, "groups": int((front.values_G > 0).sum())})
