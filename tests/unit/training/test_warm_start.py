@@ -1,0 +1,236 @@
+"""A parent's rows go to the same values, whatever rows these have now."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+import torch
+from toy import equal_weights, frame, silent, toy, vocabulary_of, with_settings
+
+from amtl.data.vocabulary import Vocabulary
+from amtl.model.ctr_model import TABLE, build, full_precision
+from amtl.params import EventsParams
+from amtl.training.loop import FitSettings, Trainer
+from amtl.training.optimizers import MOMENTS, Optimizers
+from amtl.training.state import field_names, read_state, write_state
+from amtl.training.train import train
+from amtl.training.warm_start import correspond, warm_start
+
+CPU = torch.device("cpu")
+FIT = FitSettings(epochs=1, patience=1, batch_size=100, learning_rate=0.01, seed=0)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return toy()
+
+
+@pytest.fixture(scope="module")
+def folder(problem, tmp_path_factory):
+    """The state of a model after a few steps."""
+    path, model = tmp_path_factory.mktemp("parent") / "state", problem.model()
+    optimizers = Optimizers(model, 0.01)
+    Trainer(model, FIT, CPU, problem.unknown_rows_F, optimizers=optimizers, log=silent).fit(problem.train, problem.validation)
+    write_state(path, model, optimizers, problem.vocabulary, problem.settings.events)
+    return path
+
+
+@pytest.fixture
+def parent(folder):
+    return read_state(folder)
+
+
+def fresh(problem, vocabulary, seed=7):
+    torch.manual_seed(seed)
+    model = build(problem.config, vocabulary.rows, 0.01)
+    return model, Optimizers(model, 0.01)
+
+
+def by_value(vocabulary):
+    """(field, value) to table row."""
+    return {(field, value): row for row, field, value in vocabulary.table_rows().select("table_row", "field", "value").iter_rows()}
+
+
+def grown(vocabulary, extra=3):
+    """The vocabulary after a day with new values in two fields; rows of all fields but the first move."""
+    new = [("user", str(1000 + index), 5) for index in range(extra)] + [("item", "new item", 2)]
+    counts = vocabulary.frame.select("field", "value", "count")
+    return vocabulary.grow(pl.concat([counts, pl.DataFrame(new, schema=counts.schema, orient="row")]))
+
+
+def permuted(vocabulary):
+    """The same values in rows in another order, the unknown rows first."""
+    shuffled = vocabulary.frame.filter(pl.col("row") > 0).with_columns((pl.col("row").max().over("field") + 1 - pl.col("row")).alias("row"))
+    return Vocabulary(pl.concat([vocabulary.frame.filter(pl.col("row") == 0), shuffled]).sort("field", "row"), vocabulary.types)
+
+
+def shrunk(vocabulary):
+    """Without the values of even rows, as if the parent had known more."""
+    kept = vocabulary.frame.filter((pl.col("row") == 0) | (pl.col("row") % 2 == 1))
+    return Vocabulary(kept.with_columns(pl.int_range(pl.len()).over("field").alias("row")).cast({"row": pl.Int64}), vocabulary.types)
+
+
+@pytest.mark.parametrize("change", [lambda vocabulary: vocabulary, grown, permuted, shrunk], ids=["same", "grown", "permuted", "shrunk"])
+def test_every_carried_row_and_moment_is_bit_equal_by_value(problem, parent, change):
+    vocabulary = change(problem.vocabulary)
+    model, optimizers = fresh(problem, vocabulary)
+    report = warm_start(model, optimizers, parent, vocabulary, parent.fields)
+    theirs, ours, moments = by_value(problem.vocabulary), by_value(vocabulary), optimizers.tensors()
+    for value, row in ours.items():
+        if value not in theirs:
+            continue
+        assert torch.equal(model.embedding.weight[row], parent.weights[TABLE][theirs[value]])
+        for moment in MOMENTS:
+            assert torch.equal(moments[f"table.{moment}"][row], parent.moments[f"table.{moment}"][theirs[value]])
+    assert report["backbone"] == "carried"
+    expected = {name: tensor for name, tensor in parent.weights.items() if name.startswith("backbone.")}
+    assert equal_weights({name: tensor for name, tensor in full_precision(model).items() if name.startswith("backbone.")}, expected)
+    assert float(moments["table.step"]) == float(parent.moments["table.step"]) == 6
+
+
+@pytest.mark.parametrize("change", [lambda vocabulary: vocabulary, grown, permuted, shrunk], ids=["same", "grown", "permuted", "shrunk"])
+def test_the_report_counts_by_field_and_adds_up(problem, parent, change):
+    vocabulary = change(problem.vocabulary)
+    report = warm_start(*fresh(problem, vocabulary), parent, vocabulary, parent.fields)["fields"]
+    theirs, ours = by_value(problem.vocabulary), by_value(vocabulary)
+    for field, tally in report.items():
+        mine, parents = {value for own, value in ours if own == field}, {value for own, value in theirs if own == field}
+        assert tally == {"carried": len(mine & parents), "new": len(mine - parents), "dropped": len(parents - mine), "rows": len(mine)}
+        assert tally["carried"] + tally["new"] == vocabulary.sizes[field]
+        assert tally["carried"] + tally["dropped"] == problem.vocabulary.sizes[field]
+    assert report.keys() == vocabulary.sizes.keys()
+
+
+def test_a_new_value_starts_near_its_field_s_unknown_row_without_moments(problem, parent):
+    vocabulary = grown(problem.vocabulary)
+    model, optimizers = fresh(problem, vocabulary)
+    noise = model.embedding.weight.detach().clone()
+    warm_start(model, optimizers, parent, vocabulary, parent.fields)
+    ours, theirs = by_value(vocabulary), by_value(problem.vocabulary)
+    for value in (("user", "1000"), ("user", "1002"), ("item", "new item")):
+        unknown = parent.weights[TABLE][theirs[value[0], None]]
+        torch.testing.assert_close(model.embedding.weight[ours[value]], unknown + noise[ours[value]], rtol=0, atol=0)
+        assert not optimizers.tensors()["table.exp_avg"][ours[value]].any()
+
+
+def test_a_carried_model_predicts_what_the_parent_did(problem, parent):
+    model, optimizers = fresh(problem, problem.vocabulary)
+    warm_start(model, optimizers, parent, problem.vocabulary, parent.fields)
+    assert torch.equal(model(problem.validation), parent.model()(problem.validation))
+
+
+def test_training_goes_on_as_if_it_had_not_stopped(problem, folder):
+    """Weights and moments carried: the same steps lead to the same weights as without a stop."""
+    whole = problem.model()
+    optimizers = Optimizers(whole, 0.01)
+    Trainer(whole, FIT, CPU, problem.unknown_rows_F, optimizers=optimizers, log=silent).fit(problem.train, problem.validation)
+    carried, own = fresh(problem, problem.vocabulary)
+    warm_start(carried, own, read_state(folder), problem.vocabulary, field_names(problem.settings.events))
+    for model, held in ((whole, optimizers), (carried, own)):
+        trainer = Trainer(model, replace(FIT, keep_last=True, epochs=2), CPU, problem.unknown_rows_F, optimizers=held, log=silent)
+        trainer.fit(problem.train, problem.validation)
+    assert equal_weights(full_precision(whole), full_precision(carried))
+
+
+def test_another_width_carries_nothing_and_says_so(parent):
+    wide = toy(dim=8)
+    model, optimizers = fresh(wide, wide.vocabulary)
+    before = {name: tensor.clone() for name, tensor in full_precision(model).items()}
+    report = warm_start(model, optimizers, parent, wide.vocabulary, parent.fields)
+    assert equal_weights(full_precision(model), before)
+    assert optimizers.tensors() == {}
+    assert "6 to 8" in report["backbone"]
+    for field, tally in report["fields"].items():
+        rows = wide.vocabulary.sizes[field]
+        assert tally == {"carried": 0, "new": rows, "dropped": rows, "rows": rows}
+
+
+@pytest.mark.parametrize("train", [{"hidden": [4]}, {"backbone": "dlrm"}, {"batch_norm": True}], ids=str)
+def test_other_layers_carry_the_table_alone(problem, parent, train):
+    changed = with_settings(problem, train=train)
+    model, optimizers = fresh(changed, problem.vocabulary)
+    report = warm_start(model, optimizers, parent, problem.vocabulary, parent.fields)
+    assert torch.equal(model.embedding.weight, parent.weights[TABLE])
+    assert optimizers.tensors() == {}
+    assert report["backbone"].startswith("fresh")
+
+
+def test_another_dropout_carries_everything(problem, parent):
+    changed = with_settings(problem, train={"dropout": 0.5})
+    assert warm_start(*fresh(changed, problem.vocabulary), parent, problem.vocabulary, parent.fields)["backbone"] == "carried"
+
+
+def events_with(problem, fields):
+    raw = problem.settings.events.model_dump(mode="json")
+    return EventsParams.model_validate({**raw, "fields": fields(raw["fields"])})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        lambda fields: [fields[1], fields[0], *fields[2:]],
+        lambda fields: [{"name": "fresh"}, *fields],
+        lambda fields: fields[1:],
+        lambda fields: [{"name": "fresh"}, *fields[1:]],
+    ],
+    ids=["reordered", "one more", "one less", "another"],
+)
+def test_rows_find_their_values_when_fields_change(problem, parent, fields):
+    events = events_with(problem, fields)
+    rows = frame(600).with_columns(pl.col("item").alias("fresh"))
+    vocabulary = vocabulary_of(events, rows)
+    config = replace(problem.config, fields=len(events.embedded))
+    model = build(config, vocabulary.rows, 0.01)
+    report = warm_start(model, Optimizers(model, 0.01), parent, vocabulary, field_names(events))
+    ours, theirs = by_value(vocabulary), by_value(problem.vocabulary)
+    for value in ours.keys() & theirs.keys():
+        assert torch.equal(model.embedding.weight[ours[value]], parent.weights[TABLE][theirs[value]])
+    assert report["backbone"].startswith("fresh")
+    for field in {field.name for field in events.embedded} | set(problem.vocabulary.sizes):
+        tally = report["fields"][field]
+        assert tally["carried"] + tally["new"] == tally["rows"] == vocabulary.sizes.get(field, 0)
+        assert tally["carried"] + tally["dropped"] == problem.vocabulary.sizes.get(field, 0)
+
+
+def test_correspondence_is_one_to_one(problem, parent):
+    same = correspond(parent, grown(problem.vocabulary))
+    assert len(set(same.ours_C.tolist())) == len(same.ours_C) == len(set(same.parent_C.tolist())) == problem.vocabulary.rows
+
+
+def test_a_state_survives_the_disk(problem, folder, tmp_path):
+    state = read_state(folder)
+    assert state.fields == ("user", "item", "tags", "age")
+    assert state.config == problem.config
+    assert state.vocabulary.equals(problem.vocabulary.frame)
+    model = state.model()
+    optimizers = Optimizers(model, 0.01)
+    optimizers.load(state.moments)
+    write_state(tmp_path / "again", model, optimizers, problem.vocabulary, problem.settings.events)
+    again = read_state(tmp_path / "again")
+    assert equal_weights(again.weights, state.weights)
+    assert equal_weights(again.moments, state.moments)
+
+
+def test_train_reports_a_cold_start_and_a_warm_one(problem, tmp_path):
+    lines = []
+    cold = train(problem.settings, problem.vocabulary, problem.train, problem.validation, None, None, silent)
+    assert cold.report["warm_start"]["parent"] == "none"
+    assert cold.report["warm_start"]["fields"]["user"] == {"carried": 0, "new": 32, "dropped": 0, "rows": 32}
+    assert cold.report["device"] == "cpu"
+    cold.write(tmp_path / "state")
+    warm = train(problem.settings, problem.vocabulary, problem.train, problem.validation, tmp_path / "state", None, lines.append)
+    assert warm.report["warm_start"]["parent"] == "pinned"
+    assert warm.report["history"][0]["epoch"] == 0
+    last = max(cold.report["history"], key=lambda entry: entry["score"])
+    assert warm.report["history"][0]["score"] == last["score"]
+    assert "52 rows carried" in lines[0]
+
+
+def test_train_is_a_function_of_its_inputs(problem):
+    again = [train(problem.settings, problem.vocabulary, problem.train, problem.validation, None, None, silent) for _ in range(2)]
+    assert equal_weights(full_precision(again[0].model), full_precision(again[1].model))
+    assert again[0].report == again[1].report
+    other = train(
+        with_settings(problem, train={"seed": 1}).settings, problem.vocabulary, problem.train, problem.validation, None, None, silent
+    )
+    assert not equal_weights(full_precision(again[0].model), full_precision(other.model))
