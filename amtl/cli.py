@@ -61,12 +61,12 @@ def ingest(
     replace: Replace = False,
 ) -> None:
     """Bring a published data set in as day partitions."""
-    from amtl.data.ingest import ingest_movielens_100k
+    from amtl.data.ingest import MOVIELENS_100K, ingest_movielens_100k
     from flows import dataset
 
     with _workspace() as root, files.workspace_lock(root):
-        section = dataset.ingest(root, functools.partial(ingest_movielens_100k, path), replace)
-    typer.echo(f"{source.value} is in data/events as {section['name']}; data.dvc pins it; next: amtl retrain")
+        dataset.install(root, MOVIELENS_100K, functools.partial(ingest_movielens_100k, path), replace)
+    typer.echo(f"{source.value} is in data/events; data.dvc pins it; next: amtl retrain")
 
 
 @app.command(epilog="Example: amtl retrain")

@@ -7,7 +7,7 @@ set means nothing here, so parent.lock is reset. After a crash, the same command
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -84,6 +84,7 @@ def described(text: str, section: Mapping[str, Any]) -> str:
 
 
 def _with_events(text: str, section: Mapping[str, Any]) -> str:
+    """The text with other lines from `events:` up to the blank lines and comments before the next section."""
     document = _document(text)
     lines = text.splitlines(keepends=True)
     starts = sorted(document.lc.key(key)[0] for key in document)
@@ -92,22 +93,27 @@ def _with_events(text: str, section: Mapping[str, Any]) -> str:
     while end > start + 1 and not lines[end - 1].split("#")[0].strip():
         end -= 1
     header = lines[start] if re.fullmatch(r"events:\s*(#.*)?\n", lines[start]) else "events:\n"
-    body = yaml.safe_dump(_plain(section), sort_keys=False, default_flow_style=None, width=120)
-    block = [header, *(f"  {line}\n" for line in body.splitlines())]
-    return "".join([*lines[:start], *block, *lines[end:]])
+    return "".join([*lines[:start], header, *_block(section), *lines[end:]])
+
+
+def _block(section: Mapping[str, Any]) -> Iterator[str]:
+    """The lines below `events:`, each field on one."""
+    for key, value in section.items():
+        if isinstance(value, list):
+            yield f"  {key}:\n"
+            yield from (f"    - {_flow(entry)}\n" for entry in value)
+        else:
+            yield f"  {key}: {_flow(value)}\n"
+
+
+def _flow(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()
 
 
 def _document(text: str) -> Any:
     from ruamel.yaml import YAML
 
     return YAML(typ="rt").load(text)
-
-
-def _plain(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Without sharing between entries, which YAML would write as anchors."""
-    import copy
-
-    return {key: copy.deepcopy(value) for key, value in section.items()}
 
 
 def _reset_parent(root: Path, digest: str) -> None:

@@ -35,7 +35,7 @@ def api() -> Iterator[str]:
         try:
             yield url
         finally:
-            _send_pending()
+            send_pending()
 
 
 @contextlib.contextmanager
@@ -85,7 +85,7 @@ def _without_links() -> Iterator[None]:
         logger.removeFilter(is_no_link)
 
 
-def _send_pending() -> None:
+def send_pending() -> None:
     """Let logs and events that are still queued in this process reach the server before it ends."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker

@@ -1,7 +1,6 @@
 """Whatever a run has started ends with the run, however it ends. Waits are on process descriptors, with a deadline."""
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -9,35 +8,20 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from waits import DEADLINE_SECONDS, ended
 
 from amtl import processes
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs process descriptors (Linux)")
-DEADLINE_SECONDS = 30
 
 CHILD = """
 import os, signal, sys
 from amtl import processes
+from waits import DEADLINE_SECONDS, ended
 processes.die_with_parents()
 print("child", os.getpid(), flush=True)
 signal.pause()
 """
-
-
-def ended(*pids):
-    """Whether all these processes end before the deadline."""
-    return all(_ended(pid) for pid in pids)
-
-
-def _ended(pid):
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], DEADLINE_SECONDS)[0])
-    finally:
-        os.close(descriptor)
 
 
 def start(code, **environment):
