@@ -1,5 +1,6 @@
 """Whatever a run has started ends with the run, however it ends. Waits are on process descriptors, with a deadline."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,26 +13,38 @@ from waits import DEADLINE_SECONDS, ended
 
 from amtl import processes
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs process descriptors (Linux)")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs process descriptors (Linux)"),
+    pytest.mark.timeout(2 * DEADLINE_SECONDS),
+]
 
 CHILD = """
 import os, signal, sys
 from amtl import processes
-from waits import DEADLINE_SECONDS, ended
 processes.die_with_parents()
 print("child", os.getpid(), flush=True)
 signal.pause()
 """
 
 
-def start(code, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-        start_new_session=True,
-    )
+@pytest.fixture
+def start():
+    """A function that starts Python code in a session of its own; what is left of it is killed at the end."""
+    started = []
+
+    def begin(code, **environment):
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        env = {**os.environ, **environment}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env, start_new_session=True)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
 
 
 def pid_from(process):
@@ -43,7 +56,7 @@ def pid_from(process):
 @pytest.mark.parametrize(
     "command", [[sys.executable, "-c", CHILD], ["sh", "-c", f"'{sys.executable}' -c '{CHILD}'; true"]], ids=["direct", "shell"]
 )
-def test_a_stage_dies_with_the_dvc_that_started_it(command):
+def test_a_stage_dies_with_the_dvc_that_started_it(start, command):
     parent = start(f"import signal, subprocess; subprocess.Popen({command!r}); signal.pause()", DVC_STAGE="train")
     child = pid_from(parent)
     os.kill(parent.pid, signal.SIGKILL)
@@ -51,7 +64,7 @@ def test_a_stage_dies_with_the_dvc_that_started_it(command):
     assert ended(child)
 
 
-def test_a_stage_dies_with_the_flow_though_its_parent_lives():
+def test_a_stage_dies_with_the_flow_though_its_parent_lives(start):
     flow = start("import signal; signal.pause()")
     dvc = start(f"import signal, subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])", AMTL_FLOW_PID=str(flow.pid))
     child = pid_from(dvc)
@@ -61,14 +74,14 @@ def test_a_stage_dies_with_the_flow_though_its_parent_lives():
     dvc.wait()
 
 
-def test_a_stage_whose_flow_has_ended_already_does_not_start():
+def test_a_stage_whose_flow_has_ended_already_does_not_start(start):
     flow = start("")
     flow.wait()
     late = start(CHILD, AMTL_FLOW_PID=str(flow.pid))
     assert late.wait(timeout=DEADLINE_SECONDS) == -signal.SIGKILL
 
 
-def test_a_process_started_by_hand_outlives_its_parent():
+def test_a_process_started_by_hand_outlives_its_parent(start):
     parent = start(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {CHILD!r}], stdin=subprocess.DEVNULL)")
     child = pid_from(parent)
     parent.wait()
