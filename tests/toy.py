@@ -25,7 +25,7 @@ FIELDS = [
 EVENTS = {"name": "toy", "label": "click", "split": {"kind": "random"}, "fields": FIELDS}
 TRAIN = {"dim": 6, "hidden": [8], "batch_size": 64, "epochs": 3, "patience": 3, "learning_rate": 0.02, "init_std": 0.1, "device": "cpu"}
 SEARCH = {"hidden": [8], "buckets": 6, "steps": 40, "learning_rate": 0.05, "ladder": [0.6, 0.3]}
-COMPRESS = {"budget": 0.6, "finetune": {"epochs": 2, "patience": 2, "learning_rate": 5e-3}}
+COMPRESS = {"budget": 0.8, "finetune": {"epochs": 2, "patience": 2, "learning_rate": 5e-3}}
 
 
 def settings(**sections: dict[str, Any]) -> Params:

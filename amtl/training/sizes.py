@@ -46,6 +46,7 @@ class Found:
         publish_tensors(folder / "model.safetensors", full_precision(self.model))
         if self.front is not None:
             self.front.write(folder / "front.safetensors")
+        (folder / "sizes.safetensors").unlink(missing_ok=True)  # of a search in the other mode
         if self.sizes_V is not None:
             publish_tensors(folder / "sizes.safetensors", {"sizes_V": self.sizes_V})
         publish_json(folder / "report.json", self.report)

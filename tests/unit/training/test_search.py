@@ -261,6 +261,13 @@ def test_paper_mode_survives_the_disk(published, tmp_path):
     assert equal_weights(full_precision(again.model), full_precision(found.model))
 
 
+def test_a_search_in_the_other_mode_replaces_what_was_there(published, searched, tmp_path):
+    for found in (published[2], searched[2], published[2]):
+        found.write(tmp_path)
+        again = Found.read(tmp_path, searched[0].config if found.front else published[0].config)
+        assert (again.front is None) == (found.front is None)
+
+
 def test_the_layer_goes_behind_the_model_s_own_table():
     problem, model = toy(), toy().model()
     table = model.embedding
