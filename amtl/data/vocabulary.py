@@ -36,7 +36,8 @@ class RowLookup:
     def rows(self, field: str, values: pl.Series) -> np.ndarray:
         """Table rows of raw values, int64 of the same length; null and unknown values get the field's unknown row."""
         typed, unknown = self._by_field[field]
-        wanted = values.cast(typed.schema["value"], strict=False).alias("value").to_frame()
+        plain = values.cast(pl.String) if isinstance(values.dtype, pl.Categorical | pl.Enum) else values
+        wanted = plain.cast(typed.schema["value"], strict=False).alias("value").to_frame()
         return wanted.join(typed, on="value", how="left", maintain_order="left")["row"].fill_null(unknown).to_numpy()
 
     @cached_property
@@ -86,7 +87,9 @@ class Vocabulary:
         has_row = pl.col("value").is_not_null() & (pl.col("row").is_not_null() | (pl.col("count") >= min_count))
         new = merged.filter(has_row & pl.col("row").is_null()).sort(["field", "count", "value"], descending=[False, True, False])
         last = self.frame.group_by("field").agg(pl.col("row").max().alias("last"))
-        new = new.join(last, on="field").with_columns((pl.col("last") + pl.int_range(1, pl.len() + 1).over("field")).alias("row"))
+        new = new.join(last, on="field", maintain_order="left").with_columns(
+            (pl.col("last") + pl.int_range(1, pl.len() + 1).over("field")).alias("row")
+        )
         unknown = merged.filter(~has_row).group_by("field").agg(pl.col("count").sum())
         rows = pl.concat([merged.filter(has_row & pl.col("row").is_not_null()), new.drop("last")])
         rows = _with_unknown(rows.select(list(SCHEMA)).cast(SCHEMA), list(self.types), unknown)

@@ -1,0 +1,171 @@
+"""The vocabulary only ever grows: a value keeps its row, and the same counts give the same rows."""
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy import toy
+
+from amtl.data.vocabulary import SCHEMA, Vocabulary
+from amtl.errors import ArtifactError
+from amtl.params import EventsParams
+
+EVENTS = EventsParams.model_validate(
+    {
+        "name": "two",
+        "label": "click",
+        "split": {"kind": "random"},
+        "fields": [{"name": "tags", "kind": "ids"}, {"name": "user", "type": "integer"}, {"name": "age", "kind": "number"}],
+    }
+)
+COLUMNS = {"field": pl.String, "value": pl.String, "count": pl.Int64}
+
+
+def counted(**fields):
+    """Counts as a frame, from {value: count} for each field."""
+    rows = [(field, value, count) for field, values in fields.items() for value, count in values.items()]
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+
+
+def rows_of(vocabulary):
+    """(field, value) to (row, count)."""
+    return {(field, value): (row, count) for field, value, row, count in vocabulary.frame.iter_rows()}
+
+
+def test_an_empty_vocabulary_is_the_unknown_rows():
+    vocabulary = Vocabulary.empty(EVENTS)
+    assert rows_of(vocabulary) == {("tags", None): (0, 0), ("user", None): (0, 0)}
+    assert vocabulary.sizes == {"user": 1, "tags": 1}
+    assert vocabulary.offsets == {"user": 0, "tags": 1}
+
+
+def test_rows_are_given_by_falling_count_and_then_by_value():
+    vocabulary = Vocabulary.empty(EVENTS).grow(counted(user={"30": 5, "4": 9, "200": 5, None: 2}, tags={"b": 1, "a": 1}))
+    found = rows_of(vocabulary)
+    assert [found["user", value] for value in (None, "4", "200", "30")] == [(0, 2), (1, 9), (2, 5), (3, 5)]
+    assert [found["tags", value] for value in (None, "a", "b")] == [(0, 0), (1, 1), (2, 1)]
+
+
+def test_rare_values_share_the_unknown_row_but_a_value_that_has_a_row_keeps_it():
+    first = Vocabulary.empty(EVENTS).grow(counted(user={"1": 5, "2": 2, None: 3}), min_count=3)
+    assert rows_of(first)["user", None] == (0, 5)
+    assert ("user", "2") not in rows_of(first)
+    second = first.grow(counted(user={"1": 1, "2": 4}), min_count=3)
+    assert rows_of(second)["user", "1"] == (1, 1)
+    assert rows_of(second)["user", "2"] == (2, 4)
+    assert rows_of(second)["user", None] == (0, 0)
+
+
+values = st.dictionaries(st.integers(0, 30).map(str) | st.none(), st.integers(1, 9), max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(days=st.lists(st.fixed_dictionaries({"user": values, "tags": values}), min_size=1, max_size=4), min_count=st.integers(1, 4))
+def test_growth_keeps_every_row_and_leaves_no_gap(days, min_count):
+    vocabulary = Vocabulary.empty(EVENTS)
+    for day in days:
+        before, vocabulary = rows_of(vocabulary), vocabulary.grow(counted(**day), min_count)
+        after = rows_of(vocabulary)
+        assert all(after[value][0] == row for value, (row, _) in before.items())
+        for field, counts in day.items():
+            rows = {value: row_count for (own, value), row_count in after.items() if own == field}
+            assert sorted(row for row, _ in rows.values()) == list(range(len(rows)))
+            assert sum(count for _, count in rows.values()) == sum(counts.values())
+            assert all(rows[value][1] == counts.get(value, 0) for value in rows if value is not None)
+            fresh = {value for value, count in counts.items() if value is not None and (count >= min_count or (field, value) in before)}
+            assert set(rows) == fresh | {value for own, value in before if own == field}
+        assert vocabulary.frame.schema == SCHEMA
+        assert vocabulary.frame.equals(vocabulary.frame.sort("field", "row"))
+
+
+@settings(max_examples=30, deadline=None)
+@given(counts=st.fixed_dictionaries({"user": values, "tags": values}), seed=st.integers(0, 1000))
+def test_the_order_of_counts_does_not_matter(counts, seed):
+    rows = counted(**counts)
+    one, other = (Vocabulary.empty(EVENTS).grow(frame) for frame in (rows, rows.sample(fraction=1, shuffle=True, seed=seed)))
+    assert one.frame.equals(other.frame)
+
+
+def test_many_new_values_of_one_count_get_rows_in_the_order_of_their_text():
+    counts = counted(user={str(value): 1 for value in range(5000)})
+    found = Vocabulary.empty(EVENTS).grow(counts.sample(fraction=1, shuffle=True, seed=1)).frame.filter(pl.col("field") == "user")
+    assert found["value"].to_list() == [None, *sorted(map(str, range(5000)))]
+
+
+def test_counts_of_undeclared_fields_are_left_out():
+    assert set(Vocabulary.empty(EVENTS).grow(counted(user={"1": 1}, other={"x": 9})).sizes) == {"user", "tags"}
+
+
+@pytest.fixture
+def vocabulary():
+    return Vocabulary.empty(EVENTS).grow(counted(user={"7": 5, "8": 4, None: 3}, tags={"a": 2}))
+
+
+def test_the_one_table_stacks_the_fields_in_table_order(vocabulary):
+    assert vocabulary.rows == 5
+    assert vocabulary.sizes == {"user": 3, "tags": 2}
+    assert vocabulary.offsets == {"user": 0, "tags": 3}
+    assert vocabulary.counts_V.tolist() == [3, 5, 4, 0, 2]
+    assert vocabulary.fields_V.tolist() == [0, 0, 0, 1, 1]
+    assert vocabulary.table_rows()["value"].to_list() == [None, "7", "8", None, "a"]
+    assert vocabulary.table_rows()["table_row"].to_list() == [0, 1, 2, 3, 4]
+
+
+def test_exposure_adds_what_training_hides_behind_the_unknown_rows(vocabulary):
+    assert vocabulary.exposures_V(0.1, 40).tolist() == [7, 5, 4, 4, 2]
+    assert vocabulary.counts_V.tolist() == [3, 5, 4, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        pl.Series([7, 8, None, 99]),
+        pl.Series([7, 8, None, 99], dtype=pl.UInt16),
+        pl.Series(["7", "8", None, "word"]),
+        pl.Series([7.0, 8.0, None, 1e300]),
+        pl.Series([7.0, 8.0, float("nan"), float("inf")]),
+        pl.Series(["7", "8", None, "7.5"], dtype=pl.Categorical),
+    ],
+)
+def test_raw_integers_of_any_type_find_their_rows(vocabulary, users):
+    assert vocabulary.lookup.rows("user", users).tolist() == [1, 2, 0, 0]
+
+
+def test_raw_words_find_their_rows_and_an_empty_column_is_fine(vocabulary):
+    assert vocabulary.lookup.rows("tags", pl.Series(["a", "A", "", None, "a"])).tolist() == [4, 3, 3, 3, 4]
+    assert vocabulary.lookup.rows("tags", pl.Series([], dtype=pl.Null)).tolist() == []
+
+
+def test_every_value_of_a_grown_vocabulary_is_found():
+    problem = toy()
+    for field in problem.settings.events.embedded:
+        rows = problem.vocabulary.table_rows().filter((pl.col("field") == field.name) & pl.col("value").is_not_null())
+        assert problem.vocabulary.lookup.rows(field.name, rows["value"]).tolist() == rows["table_row"].to_list()
+
+
+def test_a_vocabulary_survives_the_disk(vocabulary, tmp_path):
+    vocabulary.write(tmp_path / "vocabulary.parquet")
+    again = Vocabulary.read(tmp_path / "vocabulary.parquet", EVENTS)
+    assert again.frame.equals(vocabulary.frame)
+    assert again.types == vocabulary.types
+
+
+def test_fields_that_came_or_went_are_added_or_left_out(vocabulary, tmp_path):
+    vocabulary.write(tmp_path / "vocabulary.parquet")
+    changed = EVENTS.model_dump(mode="json") | {"fields": [{"name": "fresh"}, {"name": "user", "type": "integer"}]}
+    again = Vocabulary.read(tmp_path / "vocabulary.parquet", EventsParams.model_validate(changed))
+    assert again.sizes == {"fresh": 1, "user": 3}
+    assert rows_of(again)["user", "8"] == (2, 4)
+    assert rows_of(again)["user", None] == (0, 3)
+
+
+def test_what_is_no_vocabulary_is_refused(tmp_path):
+    path = tmp_path / "vocabulary.parquet"
+    with pytest.raises(ArtifactError, match="vocabulary"):
+        Vocabulary.read(path, EVENTS)
+    path.write_bytes(b"PAR1 no more")
+    with pytest.raises(ArtifactError, match="vocabulary"):
+        Vocabulary.read(path, EVENTS)
+    pl.DataFrame({"field": ["user"], "value": ["1"], "row": ["1"], "count": [1]}).write_parquet(path)
+    with pytest.raises(ArtifactError, match="vocabulary"):
+        Vocabulary.read(path, EVENTS)
