@@ -6,8 +6,10 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+from prefect.logging.configuration import setup_logging
 from prefect.logging.handlers import PrefectConsoleHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.theme import Theme
 
 
 class _Watcher(logging.Handler):
@@ -28,12 +30,13 @@ class _Watcher(logging.Handler):
 @contextlib.contextmanager
 def shown() -> Iterator[None]:
     """Show the line while the block runs. Where Prefect's log does not go to a terminal, show nothing."""
-    handler = next((one for one in logging.getLogger("prefect").handlers if isinstance(one, PrefectConsoleHandler)), None)
+    setup_logging()  # or the handler would not be there before the first flow runs
+    handler = next((one for one in logging.getLogger().handlers if isinstance(one, PrefectConsoleHandler)), None)
     if handler is None or not handler.console.is_terminal:
         yield
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=handler.console, transient=True) as progress:
+    with handler.console.use_theme(Theme()), Progress(*columns, console=handler.console, transient=True) as progress:
         watcher = _Watcher(progress, progress.add_task("retrain", total=None))
         runs = logging.getLogger("prefect.task_runs")
         runs.addHandler(watcher)
