@@ -1,0 +1,167 @@
+"""The same numbers on CUDA as on the CPU, and the same stages: training, warm start, search, compressing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from toy import equal_weights, silent, toy, with_settings
+
+from amtl.model.ctr_model import full_precision
+from amtl.model.masked_embedding import MaskedEmbedding
+from amtl.model.twins import AdaptivelyMaskedTwins, OrderedTwins
+from amtl.packing.compress import compress, tuning_for
+from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
+from amtl.training.loop import FitSettings, Trainer, pick_device, predict
+from amtl.training.search import cutting_costs_GO
+from amtl.training.sizes import Found, find_sizes
+from amtl.training.state import read_state
+from amtl.training.train import train
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+FIT = FitSettings(epochs=2, patience=2, batch_size=64, learning_rate=0.01, seed=4, l2=1e-3)
+
+
+@pytest.fixture(autouse=True)
+def _exact_products():
+    """Without TensorFloat-32, whose products differ in the fourth digit."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def on_gpu(sections):
+    """The toy's sections of settings, on CUDA."""
+    return {**sections, "train": {**sections.get("train", {}), "device": "cuda"}}
+
+
+@pytest.mark.parametrize("kind", [AdaptivelyMaskedTwins, OrderedTwins])
+def test_the_layer_masks_alike_and_learns_alike(kind):
+    torch.manual_seed(0)
+    counts, ids = (1e4 / torch.arange(1, 200)).long(), torch.randint(0, 199, (500,))
+    layer, vectors, wanted = kind(counts, 16, full_bias=0.0), torch.randn(500, 16), torch.randn(500, 16)
+    outputs, gradients = [], []
+    for device in (CPU, GPU):
+        layer.to(device).zero_grad()
+        masked = layer(vectors.to(device), ids.to(device))
+        (masked * wanted.to(device)).sum().backward()
+        outputs.append((masked.detach().cpu(), layer.sizes().cpu(), layer.masks_GD().detach().cpu()))
+        gradients.append([weight.grad.cpu().clone() for weight in layer.parameters()])
+    for one, other in zip(*outputs, strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_packed_lookup_is_bit_equal(precision):
+    torch.manual_seed(0)
+    table, sizes = torch.randn(300, 16), torch.randint(0, 17, (300,))
+    packed = pack(table, sizes, precision)
+    lookup, rows = PackedEmbedding(packed["values"], packed["boundaries"], packed.get("scales")), torch.randint(0, 300, (1000,))
+    assert torch.equal(lookup(rows), lookup.to(GPU)(rows.to(GPU)).cpu())
+    if precision == "fp32":
+        masked = MaskedEmbedding(torch.nn.Embedding.from_pretrained(table), sizes).to(GPU)
+        order, _ = order_by_size(sizes)
+        assert torch.equal(lookup(rows.to(GPU)), masked(order[rows].to(GPU)))
+
+
+@pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
+def test_a_few_steps_lead_to_the_same_weights(backbone):
+    problem, ends = toy(backbone), []
+    for device in (CPU, GPU):
+        model = problem.model(std=0.1)
+        trainer = Trainer(model, FIT, device, problem.unknown_rows_F, log=silent)
+        for batch in list(problem.train.shuffled(64, 0, 0))[:5]:
+            trainer.step(batch.to(device))
+        ends.append((full_precision(model), predict(model, problem.validation, device)))
+    for name, tensor in ends[0][0].items():
+        torch.testing.assert_close(ends[1][0][name], tensor, rtol=1e-2, atol=1e-4, msg=name)
+    assert ends[1][1] == pytest.approx(ends[0][1], abs=1e-4)
+
+
+def test_losses_are_the_cpu_s():
+    problem = toy()
+    histories = []
+    for device in (CPU, GPU):
+        trainer = Trainer(problem.model(std=0.1), FIT, device, problem.unknown_rows_F, log=silent)
+        histories.append([entry["loss"] for entry in trainer.fit(problem.train, problem.validation).history])
+    assert histories[1] == pytest.approx(histories[0], rel=1e-3)
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
+    """Hidden values are drawn on the device, whose random state is resumed with it. Sums of gradients have no fixed order there."""
+    problem, fit = with_settings(toy(), train={"dropout": 0.2}), replace(FIT, unknown_rate=0.1, checkpoint_steps=3)
+
+    class Killed(Exception):
+        pass
+
+    def run(resume, kill_after=None):
+        trainer = Trainer(problem.model(std=0.1), fit, GPU, problem.unknown_rows_F, resume=resume, log=silent)
+        real, done = trainer.step, []
+
+        def step(batch):
+            if len(done) == kill_after:
+                raise Killed
+            done.append(1)
+            return real(batch)
+
+        trainer.step = step
+        return trainer.fit(problem.train, problem.validation).history
+
+    with pytest.raises(Killed):
+        run(tmp_path / "resume", kill_after=7)
+    resumed, whole = run(tmp_path / "resume"), run(None)
+    assert [entry["loss"] for entry in resumed] == pytest.approx([entry["loss"] for entry in whole], rel=1e-3)
+
+
+def test_bf16_trains():
+    history = (
+        Trainer(toy().model(std=0.1), replace(FIT, bf16=True), GPU, toy().unknown_rows_F, log=silent)
+        .fit(toy().train, toy().validation)
+        .history
+    )
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+@pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
+def test_costs_of_cutting_are_the_cpu_s(backbone):
+    problem, model = toy(backbone), toy(backbone).model()
+    group_V = torch.from_numpy(problem.vocabulary.fields_V)
+    one, other = (cutting_costs_GO(model, problem.train, group_V, 3, device, 10**9, seed=0) for device in (CPU, GPU))
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
+@pytest.mark.parametrize("mode", ["budget", "paper"])
+def test_all_stages_run_from_a_warm_start_to_a_cut_model(backbone, mode, tmp_path):
+    problem = with_settings(toy(backbone), **on_gpu({"search": {"mode": mode, "steps": 20}}))
+    parts = problem.settings, problem.vocabulary, problem.train, problem.validation
+    train(*parts, None, None, silent).write(tmp_path / "parent")
+    trained = train(*parts, tmp_path / "parent", tmp_path / "resume", silent)
+    trained.write(tmp_path / "state")
+    assert trained.report["device"] == "cuda"
+    assert trained.report["warm_start"]["backbone"] == "carried"
+    find_sizes(*parts[:2], trained.model, *parts[2:], None, silent).write(tmp_path / "search")
+    state = read_state(tmp_path / "state")
+    found = Found.read(tmp_path / "search", state.config)
+    tuning = tuning_for(problem.settings, problem.vocabulary, problem.train, problem.validation, silent)
+    result = compress(problem.settings, found, state, problem.vocabulary, tuning, tmp_path / "cache")
+    assert {tensor.device.type for tensor in full_precision(result.model).values()} == {"cpu"}
+    assert {weight.device.type for model in (result.model, result.control) for weight in model.parameters()} == {"cpu"}
+    assert not result.model.embedding.weight[torch.arange(6) >= result.sizes_V.unsqueeze(1)].any()
+
+
+def test_a_state_from_cuda_is_read_on_the_cpu(tmp_path):
+    problem = with_settings(toy(), **on_gpu({}))
+    trained = train(problem.settings, problem.vocabulary, problem.train, problem.validation, None, None, silent)
+    trained.write(tmp_path / "state")
+    state = read_state(tmp_path / "state")
+    assert equal_weights(state.weights, full_precision(trained.model))
+    assert equal_weights(state.moments, trained.optimizers.tensors())
+
+
+def test_the_device_is_found():
+    assert pick_device("auto") == pick_device("cuda")
