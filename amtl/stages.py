@@ -256,7 +256,7 @@ def main(arguments: list[str]) -> int:
     try:
         with files.workspace_lock(Path.cwd()):
             STAGES[arguments[0]](params.load(Path("params.yaml")))
-    except AmtlError as error:
+    except (AmtlError, OSError) as error:  # OSError: an input that no stage has made, a full disk, no rights
         sys.stderr.write(f"amtl: error: {error}\n")
         return 1
     return 0

@@ -1,0 +1,109 @@
+"""What `python -m amtl.stages` does around a stage: arguments, errors, the folder for resuming, the check of what was validated."""
+
+import pytest
+import yaml
+from toy import COMPRESS, EVENTS, settings
+
+from amtl import files, stages
+from amtl.errors import DataError
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """An empty workspace with settings, as the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("amtl.processes.die_with_parents", lambda: None)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"events": EVENTS, "compress": COMPRESS, "register": {"name": "toy"}}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("arguments", [[], ["trian"], ["train", "search"]])
+def test_a_wrong_call_names_the_stages(workspace, capsys, arguments):
+    assert stages.main(arguments) == 2
+    assert "usage: python -m amtl.stages {validate,count,parent,train,search,compress,evaluate}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_a_stage_without_its_inputs_fails_in_one_line(workspace, capsys, name):
+    assert stages.main([name]) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("amtl: error: ")
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(2, "No such file", "build/x"), OSError(28, "No space left on device"), DataError("bad day")]
+)
+def test_what_a_stage_meets_outside_is_told_in_one_line(workspace, capsys, monkeypatch, error):
+    def stage(given):
+        raise error
+
+    monkeypatch.setitem(stages.STAGES, "train", stage)
+    assert stages.main(["train"]) == 1
+    assert capsys.readouterr().err.splitlines() == [f"amtl: error: {error}"]
+
+
+def test_settings_that_cannot_be_read_fail_in_one_line(workspace, capsys):
+    (workspace / "params.yaml").write_text("train: {epochs: 0}")
+    assert stages.main(["train"]) == 1
+    assert "amtl: error: params.yaml: " in capsys.readouterr().err
+
+
+def test_a_stage_runs_with_the_settings_and_holds_the_workspace(workspace, monkeypatch):
+    seen = []
+
+    def stage(given):
+        seen.append(given.train.epochs)
+        assert (workspace / "build" / ".lock").exists()
+
+    monkeypatch.setitem(stages.STAGES, "train", stage)
+    assert stages.main(["train"]) == 0
+    assert seen == [10]
+
+
+@pytest.fixture
+def inputs(workspace):
+    """What the key of a folder for resuming is made from."""
+    for path in (stages.VALIDATE / "accepted.json", stages.COUNT / "vocabulary.parquet", stages.PARENT / "parent.json"):
+        files.publish_text(path, "{}")
+    return workspace
+
+
+def folder_of(chosen, fail=False):
+    try:
+        with stages._resumable("train", chosen) as path:
+            files.publish_text(path / "checkpoint", "")
+            if fail:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        assert (path / "checkpoint").exists()
+    else:
+        assert not path.exists()
+    return path
+
+
+def test_checkpoints_stay_after_a_failure_and_go_after_success(inputs):
+    assert folder_of(settings(), fail=True) == folder_of(settings())
+
+
+def test_checkpoints_are_found_again_only_for_the_same_settings_and_inputs(inputs):
+    kept = folder_of(settings(), fail=True)
+    assert folder_of(settings(train={"epochs": 7}), fail=True) != kept
+    for path in (stages.VALIDATE / "accepted.json", stages.COUNT / "vocabulary.parquet", stages.PARENT / "parent.json"):
+        files.publish_text(path, "changed")
+        assert folder_of(settings(), fail=True) != kept
+        files.publish_text(path, "{}")
+    assert folder_of(settings(), fail=True) == kept
+
+
+def test_events_that_were_not_validated_are_not_used(workspace):
+    day = stages.EVENTS / "date=2026-01-01"
+    day.mkdir(parents=True)
+    (day / "events.parquet").write_bytes(b"one")
+    from amtl.data.events import partitions
+
+    accepted = [{"day": part.day, "digest": part.digest, "rows": 1} for part in partitions(stages.EVENTS)]
+    files.publish_json(stages.VALIDATE / "accepted.json", {"partitions": accepted})
+    assert [part.day for part in stages._accepted()] == ["2026-01-01"]
+    (day / "events.parquet").write_bytes(b"two")
+    with pytest.raises(DataError, match="dvc repro validate"):
+        stages._accepted()
