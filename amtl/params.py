@@ -54,7 +54,9 @@ class FieldParams(Section):
 class SplitParams(Section):
     """Which rows train, choose (validation) and judge (test).
 
-    `time`: test = the newest `test` share of rows, validation = the newest `validation` share before it.
+    `time`: test = the newest `test` share of rows; validation = a `validation` share of all rows, out of the older ones: by
+    a hash of the row's content (`validation_by: random`: training sees events up to the start of test), or the newest of
+    them (`validation_by: time`: epochs are chosen on rows as far ahead as test rows are, but the newest do not train).
     `random`: a hash of the row's content and `seed`, stable as data grow. `column`: the column holds the words
     train, validation and test.
     """
@@ -62,6 +64,7 @@ class SplitParams(Section):
     kind: Literal["time", "random", "column"] = "time"
     test: Fraction = 0.1
     validation: Fraction = 0.1
+    validation_by: Literal["random", "time"] = "random"
     seed: Seed = 0
     column: str | None = None
 

@@ -23,6 +23,7 @@ from amtl.data.events import (
     SplitBounds,
     TimeRange,
     collect,
+    held_out_by_hash,
     membership,
     rows_from,
     scan,
@@ -128,10 +129,10 @@ def merge(counts: Any) -> pl.DataFrame:
 
 
 def make_partial(part: Partition, events: EventsParams, bounds: SplitBounds) -> Partial:
-    """Count a partition: its training rows; all of its rows if the split is by time and there are no bounds yet."""
+    """Count a partition's training rows; if the split is by time and has no bounds yet, as if all of it were old enough."""
     frame = scan([part], events)
     by_time = events.split.kind == "time"
-    training = frame if by_time and bounds == SplitBounds() else select(frame, events, bounds, "train")
+    training = _old_enough(frame, events) if by_time and bounds == SplitBounds() else select(frame, events, bounds, "train")
     counts = collect(pl.concat([_field_counts(training, field) for field in events.embedded])).sort("field", "value")
     numbers = [
         expression.alias(f"{field.name}/{name}") for field in events.numbers for name, expression in _moments_of(pl.col(field.name)).items()
@@ -145,13 +146,17 @@ def make_partial(part: Partition, events: EventsParams, bounds: SplitBounds) -> 
     return Partial(counts, rows, time_range(part, events) if by_time else None, moments)
 
 
+def _old_enough(frame: pl.LazyFrame, events: EventsParams) -> pl.LazyFrame:
+    return frame.filter(~held_out_by_hash(events)) if events.split.validation_by == "random" else frame
+
+
 def _training(
     parts: Sequence[Partition], events: EventsParams, bounds: SplitBounds, whole: dict[str, Partial], cache: Path
 ) -> tuple[list[Partial], list[str]]:
-    """The partials that make up the training rows, and the days that the bound of training cuts."""
+    """The partials that make up the training rows, and the days that the end of training cuts."""
     if events.split.kind != "time":
         return list(whole.values()), []
-    cut: Any = bounds.validation_from
+    cut: Any = bounds.validation_from if bounds.validation_from is not None else bounds.test_from
     training, boundary = [], []
     for part in parts:
         first, last = _first_last(whole[part.day])
@@ -170,8 +175,8 @@ def _rows(
 ) -> dict[str, int]:
     if bounds.test_from is None:
         return {name: sum(partial.rows[name] for partial in training) for name in PARTS}
-    held = [(part, _extent(whole[part.day])) for part in parts if whole[part.day].rows["train"]]
-    total = sum(partial.rows["train"] for partial in whole.values())
+    held = [(part, extent) for part in parts if (extent := _extent(whole[part.day])).rows]
+    total = sum(extent.rows for _, extent in held)
     train = sum(partial.rows["train"] for partial in training)
     test = rows_from(held, events, bounds.test_from)
     return {"train": train, "validation": total - train - test, "test": test}
@@ -217,7 +222,8 @@ def _key(part: Partition, events: EventsParams, bounds: SplitBounds) -> str:
         "format": FORMAT,
         "partition": part.digest,
         "fields": sorted([field.name, field.kind, field.type] for field in events.fields),
-        "time": [events.time, bounds.to_json()["validation_from"]] if split.kind == "time" else None,
+        "time": [events.time, split.validation_by, bounds.to_json()] if split.kind == "time" else None,
+        "held_out": [split.seed, split.test, split.validation] if split.validation_by == "random" else None,
         "random": [events.time, split.seed, split.test, split.validation] if split.kind == "random" else None,
         "column": split.column,
     }

@@ -105,7 +105,10 @@ class TimeRange:
 
 @dataclass(frozen=True)
 class SplitBounds:
-    """For split kind time: the first moments of validation and of test (datetime in UTC, or epoch seconds); else None."""
+    """For split kind time: the first moments of validation (if it goes by time) and of test; else None.
+
+    A moment is a datetime in UTC, or epoch seconds.
+    """
 
     validation_from: Moment | None = None
     test_from: Moment | None = None
@@ -213,7 +216,22 @@ def read(files: Sequence[Path], events: EventsParams, types: dict[str, pl.DataTy
         if problem:
             raise DataError(f"{files[0]}: {problem}")
     raw = pl.scan_parquet(list(files), glob=False, hive_partitioning=False)
-    return raw.with_columns(_cast(column, types.get(column.name)) for column in declared).select(column.name for column in declared)
+    return raw.with_columns(cast(column, types.get(column.name)) for column in declared).select(column.name for column in declared)
+
+
+def cast(column: Column, dtype: pl.DataType | None) -> pl.Expr:
+    """The column of a file in its declared type; a missing one as nulls. Values that do not fit fail on collecting."""
+    target = TARGETS[column.role]
+    if dtype is None or isinstance(dtype, pl.Null):
+        return pl.lit(None, target).alias(column.name)
+    raw = pl.col(column.name)
+    if column.role == "label":
+        return raw.cast(pl.Float64).replace_strict({0.0: 0, 1.0: 1}, return_dtype=target)
+    if column.role == "number":
+        return raw.cast(target).fill_nan(None)
+    if column.role == "time":
+        return _cast_time(raw, dtype)
+    return raw.cast(target)
 
 
 def collect(frame: pl.LazyFrame) -> pl.DataFrame:
@@ -245,7 +263,7 @@ def time_range(part: Partition, events: EventsParams) -> TimeRange:
 
 
 def split_bounds(parts: Sequence[Partition], events: EventsParams, ranges: Sequence[TimeRange] | None = None) -> SplitBounds:
-    """Where validation and test begin, exactly.
+    """Where test and, if it goes by time, validation begin, exactly.
 
     Test is the newest `test` share of all rows, validation the newest `validation` share (of all rows) before it. Rows of
     the same moment as the oldest of a part go with it, as one block.
@@ -267,9 +285,10 @@ def split_bounds(parts: Sequence[Partition], events: EventsParams, ranges: Seque
     validation = max(round(total * events.split.validation), 1)
     test_from = _nth_newest(held, events, test) if test <= total else None
     validation_from = None
-    if test_from is not None and (before := total - rows_from(held, events, test_from)) > 0:
+    before = total - rows_from(held, events, test_from) if test_from is not None else 0
+    if before and events.split.validation_by == "time":
         validation_from = _nth_newest(held, events, total - before + min(validation, before))
-    if validation_from is None or rows_from(held, events, validation_from) == total:
+    if not before or (validation_from is not None and rows_from(held, events, validation_from) == total):
         raise DataError(f"{total} rows are too few, or too many share one {events.time}, for train, validation and test; add events")
     return SplitBounds(validation_from, test_from)
 
@@ -289,16 +308,23 @@ def membership(events: EventsParams, bounds: SplitBounds, part: Part) -> pl.Expr
     split = events.split
     if split.kind == "column":
         return pl.col(str(split.column)) == part
-    if split.kind == "time":
-        if bounds.validation_from is None or bounds.test_from is None:
-            raise DataError("the split by time has no bounds; run the stage count, which makes build/count/split.json")
-        position: pl.Expr = pl.col(str(events.time))
-        validation, test = pl.lit(bounds.validation_from), pl.lit(bounds.test_from)
-        return {"train": position < validation, "validation": (position >= validation) & (position < test), "test": position >= test}[part]
-    position = _content_hash(events)
-    test = pl.lit(int(split.test * 2**64), pl.UInt64)
-    validation = pl.lit(int((split.test + split.validation) * 2**64), pl.UInt64)
-    return {"test": position < test, "validation": (position >= test) & (position < validation), "train": position >= validation}[part]
+    if split.kind == "random":
+        position = _content_hash(events)
+        test, validation = _hash_below(split.test), _hash_below(split.test + split.validation)
+        return {"test": position < test, "validation": (position >= test) & (position < validation), "train": position >= validation}[part]
+    if bounds.test_from is None:
+        raise DataError("the split by time has no bounds; run the stage count, which makes build/count/split.json")
+    time = pl.col(str(events.time))
+    older = time < pl.lit(bounds.test_from)
+    if part == "test":
+        return ~older
+    held_out = held_out_by_hash(events) if bounds.validation_from is None else time >= pl.lit(bounds.validation_from)
+    return older & (held_out if part == "validation" else ~held_out)
+
+
+def held_out_by_hash(events: EventsParams) -> pl.Expr:
+    """Under a split by time with validation by hash: whether a row validates if it is older than test."""
+    return _content_hash(events) < _hash_below(events.split.validation / (1 - events.split.test))
 
 
 def select(frame: pl.LazyFrame, events: EventsParams, bounds: SplitBounds, part: Part) -> pl.LazyFrame:
@@ -341,21 +367,6 @@ def _is_epoch(dtype: pl.DataType) -> bool:
     return dtype.is_integer()
 
 
-def _cast(column: Column, dtype: pl.DataType | None) -> pl.Expr:
-    """The column in its declared type; a missing one as nulls."""
-    target = TARGETS[column.role]
-    if dtype is None or isinstance(dtype, pl.Null):
-        return pl.lit(None, target).alias(column.name)
-    raw = pl.col(column.name)
-    if column.role == "label":
-        return raw.cast(pl.Float64).replace_strict({0.0: 0, 1.0: 1}, return_dtype=target)
-    if column.role == "number":
-        return raw.cast(target).fill_nan(None)
-    if column.role == "time":
-        return _cast_time(raw, dtype)
-    return raw.cast(target)
-
-
 def _cast_time(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if _is_epoch(dtype):
         return raw.cast(pl.Int64)
@@ -383,6 +394,11 @@ def _content_hash(events: EventsParams) -> pl.Expr:
     """UInt64 of fields and time, by name, so that the declared order does not matter."""
     names = sorted([field.name for field in events.fields] + ([events.time] if events.time else []))
     return pl.struct(names).hash(seed=events.split.seed)
+
+
+def _hash_below(share: float) -> pl.Expr:
+    """The hash below which the given share of all hashes lies."""
+    return pl.lit(min(int(share * 2**64), 2**64 - 1), pl.UInt64)
 
 
 def _moment_to_json(moment: Moment | None) -> str | int | None:
