@@ -1,0 +1,182 @@
+"""What a day must satisfy: Great Expectations judges the profiles (not the rows) and writes the Data Docs.
+
+`suite` is the list of checks, meant to be read and edited: a check looks at one column of the profile table (see
+`profile.SCHEMA`) in the lines that its condition picks. `critical` refuses the day, `warning` is reported. Great
+Expectations passes checks that find no value at all, so row counts and null shares are judged by their own checks.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from amtl.data.profile import DAY
+from amtl.errors import DataError
+from amtl.params import EventsParams, ValidateParams
+
+Severity = Literal["critical", "warning"]
+
+ANY_COLUMN = "role not in ['day', 'extra']"
+REQUIRED = "optional == False and role not in ['label', 'time', 'split'] and null_share < 1"
+OPTIONAL = "optional == True and null_share < 1"
+NEVER_NULL = "role in ['label', 'time', 'split'] and null_share < 1"
+ALMOST_ONE = 1 - 1e-12
+
+
+@dataclass(frozen=True)
+class Check:
+    """A bound on one figure of the profile.
+
+    Attributes:
+        figure: a column of the profile.
+        lines: which lines are judged, as a pandas query; where the figure is null it is not judged.
+        lowest: least value allowed, or None.
+        highest: greatest value allowed, or None.
+        found: what is wrong; may name `{value}` and any column of the profile.
+        remedy: what is allowed or to be done.
+        severity: `critical` refuses the day.
+    """
+
+    figure: str
+    lines: str
+    lowest: float | None
+    highest: float | None
+    found: str
+    remedy: str
+    severity: Severity = "critical"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check that a column of a day failed."""
+
+    day: str
+    column: str
+    severity: Severity
+    text: str
+
+    def __str__(self) -> str:
+        where = self.day if self.column == DAY else f"{self.day} column {self.column}"
+        return f"{where}: {self.text}"
+
+
+def suite(events: EventsParams, params: ValidateParams) -> list[Check]:
+    """All checks, the fundamental ones first. Edit here: a changed suite judges every day anew."""
+    rows, share, (rate_from, rate_to) = params.min_rows, params.max_null_share, params.label_rate
+    checks = [
+        _at_least("rows", rows, "role == 'day'", "{value:,.0f} rows", f"at least {rows:,} needed; deliver the day again or remove it"),
+        _none("missing", "optional == False", "missing in {value:.0f} file(s)", "add it, or declare the field optional: true"),
+        _none("misfit", ANY_COLUMN, "type {type} does not hold what events declares", "write a fitting type, or change the declaration"),
+        _at_most("null_share", ALMOST_ONE, ANY_COLUMN, "every value is null", "deliver the values; an optional column may be left out"),
+        _at_most(
+            "null_share", share, REQUIRED, "{value:.1%} are null", f"at most {share:.1%} may be; fill them or raise validate.max_null_share"
+        ),
+        _at_most("null_share", 0, NEVER_NULL, "{nulls:,.0f} values are null", "none may be; fill them or leave those rows out"),
+        _none("odd", "role == 'label'", "{value:,.0f} labels are neither 0 nor 1", "only 0 and 1 are allowed; correct them"),
+        _none("odd", "role == 'split'", "{value:,.0f} words name no part", "only train, validation and test are allowed; correct them"),
+        _at_least("label_rate", rate_from, "rows > 0", "{value:.2%} of labels are 1", f"validate.label_rate starts at {rate_from:.2%}"),
+        _at_most("label_rate", rate_to, "rows > 0", "{value:.2%} of labels are 1", f"validate.label_rate ends at {rate_to:.2%}"),
+        _none("infinite", ANY_COLUMN, "{value:,.0f} values are infinite", "numbers must be finite; correct them or make them null"),
+        _none("unreadable", ANY_COLUMN, "{value:,.0f} values exceed 64 bits", "ids are signed 64-bit integers or text; write them so"),
+    ]
+    for field in events.numbers:
+        if field.range:
+            found, allowed = "{value:,.0f} values are out of range ({lowest:g} to {highest:g} seen)", "{:g} to {:g}".format(*field.range)
+            checks.append(_none("out_of_range", f"column == {field.name!r}", found, f"{allowed} is allowed; correct them or the range"))
+    return [
+        *checks,
+        _at_most("null_share", share, OPTIONAL, "{value:.1%} are null", "more than usual; look at where they come from", "warning"),
+        _none("nan", ANY_COLUMN, "{value:,.0f} values are NaN", "they are read as null", "warning"),
+    ]
+
+
+def judge(profiles: pl.DataFrame, events: EventsParams, params: ValidateParams, documents: Path) -> list[Finding]:
+    """Judge profiles of one or more days.
+
+    Args:
+        profiles: lines of `profile.profile`.
+        events: the declared schema.
+        params: the limits.
+        documents: folder that the Data Docs of this run are written to.
+
+    Returns:
+        What was found, critical findings first, then by day.
+
+    Raises:
+        DataError: a check itself failed to run; the suite was edited wrongly.
+    """
+    checks = suite(events, params)
+    lines = profiles.with_columns(pl.col("optional").fill_null(value=True)).to_pandas()
+    by_name = {(line["day"], line["column"]): line for line in profiles.iter_rows(named=True)}
+    findings = []
+    for result in _run(checks, lines, documents):
+        check = checks[result.expectation_config.meta["check"]]
+        if result.exception_info.get("raised_exception"):
+            raise DataError(f"the check on {check.figure} ({check.lines}) cannot be run; correct amtl/data/expectations.py")
+        for failed in result.result.get("unexpected_index_list") or []:
+            line = by_name[failed["day"], failed["column"]]
+            text = f"{check.found.format(value=float(failed[check.figure]), **line)}; {check.remedy}"
+            findings.append(Finding(line["day"], line["column"], check.severity, text))
+    return sorted(findings, key=lambda finding: (finding.severity != "critical", finding.day))
+
+
+def _run(checks: list[Check], lines: Any, documents: Path) -> list[Any]:
+    """Great Expectations' results, one a check, and its Data Docs in `documents`."""
+    import great_expectations as gx
+
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    context.add_data_docs_site(
+        site_name="local",
+        site_config={
+            "class_name": "SiteBuilder",
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(documents.resolve())},
+        },
+    )
+    asset = context.data_sources.add_pandas("profiles").add_dataframe_asset("events")
+    expectations = [_expectation(number, check) for number, check in enumerate(checks)]
+    definition = gx.ValidationDefinition(
+        name="events",
+        data=asset.add_batch_definition_whole_dataframe("all"),
+        suite=context.suites.add(gx.ExpectationSuite("events", expectations=expectations)),
+    )
+    checkpoint = gx.Checkpoint(
+        name="events",
+        validation_definitions=[context.validation_definitions.add(definition)],
+        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["day", "column"]},
+        actions=[gx.checkpoint.UpdateDataDocsAction(name="documents", site_names=["local"])],
+    )
+    results = checkpoint.run(batch_parameters={"dataframe": lines}).run_results.values()
+    return [result for validation in results for result in validation.results]
+
+
+def _expectation(number: int, check: Check) -> Any:
+    import great_expectations.expectations as gxe
+
+    return gxe.ExpectColumnValuesToBeBetween(
+        column=check.figure,
+        min_value=check.lowest,
+        max_value=check.highest,
+        row_condition=check.lines,
+        condition_parser="pandas",
+        severity=check.severity,
+        meta={"check": number, "notes": {"format": "string", "content": [f"{check.found}; {check.remedy}"]}},
+    )
+
+
+def _at_least(figure: str, lowest: float, lines: str, found: str, remedy: str) -> Check:
+    return Check(figure, lines, lowest, None, found, remedy)
+
+
+def _at_most(figure: str, highest: float, lines: str, found: str, remedy: str, severity: Severity = "critical") -> Check:
+    return Check(figure, lines, None, highest, found, remedy, severity)
+
+
+def _none(figure: str, lines: str, found: str, remedy: str, severity: Severity = "critical") -> Check:
+    return Check(figure, lines, None, 0, found, remedy, severity)
