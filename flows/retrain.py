@@ -21,12 +21,17 @@ from prefect import flow, task
 from prefect.logging import get_run_logger
 
 from amtl import environment, files, params
+from amtl.errors import RegistryError
 from amtl.params import Params
 from amtl.release import registry
+from amtl.stages import BUILD
 from flows import data, dvc_repo, parent, release
 from flows.release import Release
 from flows.stages import run_stage
 from flows.states import STEP, as_state, outcome
+
+OPEN_RUN = BUILD / "run.json"
+"""Names the MLflow run that is open, while one is."""
 
 
 @flow(name="retrain", persist_result=False)
@@ -73,8 +78,18 @@ def pin_parent(settings: Params, digest: str) -> None:
 
 @contextlib.contextmanager
 def mlflow_run(settings: Params) -> Iterator[str]:
-    """A new MLflow run for what the block does, closed however it ends; yields its id."""
+    """A new MLflow run for what the block does, closed however it ends; one that was killed is closed by the next.
+
+    The caller holds the workspace's lock.
+
+    Yields:
+        The run's id.
+    """
+    if OPEN_RUN.exists():
+        with contextlib.suppress(RegistryError):  # the store may be another one by now
+            registry.close_run(files.read_json(OPEN_RUN)["run_id"], "KILLED")
     run_id = registry.open_run(settings.register_.name, "retrain", release.pins(settings))
+    files.publish_json(OPEN_RUN, {"run_id": run_id})
     status: Literal["FINISHED", "FAILED"] = "FAILED"
     try:
         registry.log_params(run_id, settings.model_dump(mode="json", by_alias=True))
@@ -82,6 +97,7 @@ def mlflow_run(settings: Params) -> Iterator[str]:
         status = "FINISHED"
     finally:
         registry.close_run(run_id, status)
+        OPEN_RUN.unlink()
 
 
 def _finish(settings: Params, run_id: str) -> Release:
