@@ -223,7 +223,7 @@ def _key(part: Partition, events: EventsParams, bounds: SplitBounds) -> str:
         "partition": part.digest,
         "fields": sorted([field.name, field.kind, field.type] for field in events.fields),
         "time": [events.time, split.validation_by, bounds.to_json()] if split.kind == "time" else None,
-        "held_out": [split.seed, split.test, split.validation] if split.validation_by == "random" else None,
+        "held_out": [split.seed, split.test, split.validation] if split.kind == "time" and split.validation_by == "random" else None,
         "random": [events.time, split.seed, split.test, split.validation] if split.kind == "random" else None,
         "column": split.column,
     }

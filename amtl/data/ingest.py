@@ -27,9 +27,9 @@ MOVIELENS_100K: dict[str, Any] = {
         {"name": "gender"},
         {"name": "occupation"},
         {"name": "zip_code"},
+        {"name": "release_year", "type": "integer", "optional": True},
         {"name": "genres", "kind": "ids"},
         {"name": "age", "kind": "number", "range": [0, 120]},
-        {"name": "release_year", "kind": "number", "optional": True, "range": [1880, 2100]},
     ],
 }
 
