@@ -20,11 +20,15 @@ from amtl.params import EventsParams, ValidateParams
 
 Severity = Literal["critical", "warning"]
 
-ANY_COLUMN = "role not in ['day', 'extra']"
-REQUIRED = "optional == False and role not in ['label', 'time', 'split'] and null_share < 1"
-OPTIONAL = "optional == True and null_share < 1"
-NEVER_NULL = "role in ['label', 'time', 'split'] and null_share < 1"
-ALMOST_ONE = 1 - 1e-12
+Lines = dict[str, list[Any]]
+
+DAY_LINE: Lines = {"status": ["day"]}
+DECLARED: Lines = {"status": ["required", "optional", "never null"]}
+NEEDED: Lines = {"status": ["required", "never null"]}
+LABEL: Lines = {"role": ["label"]}
+SOME_REQUIRED: Lines = {"status": ["required"], "all_null": [0]}
+SOME_OPTIONAL: Lines = {"status": ["optional"], "all_null": [0]}
+SOME_NEVER_NULL: Lines = {"status": ["never null"], "all_null": [0]}
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,16 @@ class Check:
 
     Attributes:
         figure: a column of the profile.
-        lines: which lines are judged, as a pandas query; where the figure is null it is not judged.
+        lines: which lines are judged: column of the profile to the values it may have; a figure that is null is not judged.
         lowest: least value allowed, or None.
         highest: greatest value allowed, or None.
-        found: what is wrong; may name `{value}` and any column of the profile.
+        found: what is wrong; may name `{value}`, any column of the profile, and the declared `{range}`.
         remedy: what is allowed or to be done.
         severity: `critical` refuses the day.
     """
 
     figure: str
-    lines: str
+    lines: Lines
     lowest: float | None
     highest: float | None
     found: str
@@ -67,30 +71,29 @@ class Finding:
 def suite(events: EventsParams, params: ValidateParams) -> list[Check]:
     """All checks, the fundamental ones first. Edit here: a changed suite judges every day anew."""
     rows, share, (rate_from, rate_to) = params.min_rows, params.max_null_share, params.label_rate
-    checks = [
-        _at_least("rows", rows, "role == 'day'", "{value:,.0f} rows", f"at least {rows:,} needed; deliver the day again or remove it"),
-        _none("missing", "optional == False", "missing in {value:.0f} file(s)", "add it, or declare the field optional: true"),
-        _none("misfit", ANY_COLUMN, "type {type} does not hold what events declares", "write a fitting type, or change the declaration"),
-        _at_most("null_share", ALMOST_ONE, ANY_COLUMN, "every value is null", "deliver the values; an optional column may be left out"),
-        _at_most(
-            "null_share", share, REQUIRED, "{value:.1%} are null", f"at most {share:.1%} may be; fill them or raise validate.max_null_share"
-        ),
-        _at_most("null_share", 0, NEVER_NULL, "{nulls:,.0f} values are null", "none may be; fill them or leave those rows out"),
-        _none("odd", "role == 'label'", "{value:,.0f} labels are neither 0 nor 1", "only 0 and 1 are allowed; correct them"),
-        _none("odd", "role == 'split'", "{value:,.0f} words name no part", "only train, validation and test are allowed; correct them"),
-        _at_least("label_rate", rate_from, "rows > 0", "{value:.2%} of labels are 1", f"validate.label_rate starts at {rate_from:.2%}"),
-        _at_most("label_rate", rate_to, "rows > 0", "{value:.2%} of labels are 1", f"validate.label_rate ends at {rate_to:.2%}"),
-        _none("infinite", ANY_COLUMN, "{value:,.0f} values are infinite", "numbers must be finite; correct them or make them null"),
-        _none("unreadable", ANY_COLUMN, "{value:,.0f} values exceed 64 bits", "ids are signed 64-bit integers or text; write them so"),
-    ]
-    for field in events.numbers:
-        if field.range:
-            found, allowed = "{value:,.0f} values are out of range ({lowest:g} to {highest:g} seen)", "{:g} to {:g}".format(*field.range)
-            checks.append(_none("out_of_range", f"column == {field.name!r}", found, f"{allowed} is allowed; correct them or the range"))
+    rate, seen = "{value:.2%} of labels are 1", "{value:,.0f} values are out of range ({lowest:g} to {highest:g} seen)"
     return [
-        *checks,
-        _at_most("null_share", share, OPTIONAL, "{value:.1%} are null", "more than usual; look at where they come from", "warning"),
-        _none("nan", ANY_COLUMN, "{value:,.0f} values are NaN", "they are read as null", "warning"),
+        _at_least("rows", rows, DAY_LINE, "{value:,.0f} rows", f"at least {rows:,} needed; deliver the day again or remove it"),
+        _none("missing", NEEDED, "missing in {value:.0f} file(s)", "add it, or declare the field optional: true"),
+        _none("misfit", DECLARED, "type {type} does not hold what events declares", "write a fitting type, or change the declaration"),
+        _none("all_null", DECLARED, "every value is null", "deliver the values; an optional column may be left out"),
+        _at_most(
+            "null_share",
+            share,
+            SOME_REQUIRED,
+            "{value:.1%} are null",
+            f"at most {share:.1%} may be; fill them or raise validate.max_null_share",
+        ),
+        _at_most("null_share", 0, SOME_NEVER_NULL, "{nulls:,.0f} values are null", "none may be; fill them or leave those rows out"),
+        _none("odd", LABEL, "{value:,.0f} labels are neither 0 nor 1", "only 0 and 1 are allowed; correct them"),
+        _none("odd", {"role": ["split"]}, "{value:,.0f} words name no part", "only train, validation and test are allowed; correct them"),
+        _at_least("label_rate", rate_from, LABEL, rate, f"validate.label_rate starts at {rate_from:.2%}"),
+        _at_most("label_rate", rate_to, LABEL, rate, f"validate.label_rate ends at {rate_to:.2%}"),
+        _none("infinite", DECLARED, "{value:,.0f} values are infinite", "numbers must be finite; correct them or make them null"),
+        _none("unreadable", DECLARED, "{value:,.0f} values exceed 64 bits", "ids are signed 64-bit integers or text; write them so"),
+        _none("out_of_range", DECLARED, seen, "{range} is declared; correct the values or the range"),
+        _at_most("null_share", share, SOME_OPTIONAL, "{value:.1%} are null", "more than usual; look at where they come from", "warning"),
+        _none("nan", DECLARED, "{value:,.0f} values are NaN", "they are read as null", "warning"),
     ]
 
 
@@ -110,18 +113,22 @@ def judge(profiles: pl.DataFrame, events: EventsParams, params: ValidateParams, 
         DataError: a check itself failed to run; the suite was edited wrongly.
     """
     checks = suite(events, params)
-    lines = profiles.with_columns(pl.col("optional").fill_null(value=True)).to_pandas()
-    by_name = {(line["day"], line["column"]): line for line in profiles.iter_rows(named=True)}
+    lines = {(line["day"], line["column"]): line for line in profiles.iter_rows(named=True)}
     findings = []
-    for result in _run(checks, lines, documents):
+    for result in _run(checks, profiles.to_pandas(), documents):
         check = checks[result.expectation_config.meta["check"]]
         if result.exception_info.get("raised_exception"):
-            raise DataError(f"the check on {check.figure} ({check.lines}) cannot be run; correct amtl/data/expectations.py")
+            raise DataError(f"the check on {check.figure} of {check.lines} cannot be run; correct amtl/data/expectations.py")
         for failed in result.result.get("unexpected_index_list") or []:
-            line = by_name[failed["day"], failed["column"]]
-            text = f"{check.found.format(value=float(failed[check.figure]), **line)}; {check.remedy}"
+            line = lines[failed["day"], failed["column"]]
+            text = _text(check, line, float(failed[check.figure]), events)
             findings.append(Finding(line["day"], line["column"], check.severity, text))
     return sorted(findings, key=lambda finding: (finding.severity != "critical", finding.day))
+
+
+def _text(check: Check, line: dict[str, Any], value: float, events: EventsParams) -> str:
+    limits = {field.name: "{:g} to {:g}".format(*field.range) for field in events.numbers if field.range}
+    return f"{check.found}; {check.remedy}".format(value=value, range=limits.get(line["column"]), **line)
 
 
 def _run(checks: list[Check], lines: Any, documents: Path) -> list[Any]:
@@ -158,25 +165,26 @@ def _run(checks: list[Check], lines: Any, documents: Path) -> list[Any]:
 
 def _expectation(number: int, check: Check) -> Any:
     import great_expectations.expectations as gxe
+    from great_expectations.expectations.row_conditions import AndCondition, Column
 
+    lines = [Column(name).is_in(values) for name, values in check.lines.items()]
     return gxe.ExpectColumnValuesToBeBetween(
         column=check.figure,
         min_value=check.lowest,
         max_value=check.highest,
-        row_condition=check.lines,
-        condition_parser="pandas",
+        row_condition=AndCondition(conditions=lines),
         severity=check.severity,
         meta={"check": number, "notes": {"format": "string", "content": [f"{check.found}; {check.remedy}"]}},
     )
 
 
-def _at_least(figure: str, lowest: float, lines: str, found: str, remedy: str) -> Check:
+def _at_least(figure: str, lowest: float, lines: Lines, found: str, remedy: str) -> Check:
     return Check(figure, lines, lowest, None, found, remedy)
 
 
-def _at_most(figure: str, highest: float, lines: str, found: str, remedy: str, severity: Severity = "critical") -> Check:
+def _at_most(figure: str, highest: float, lines: Lines, found: str, remedy: str, severity: Severity = "critical") -> Check:
     return Check(figure, lines, None, highest, found, remedy, severity)
 
 
-def _none(figure: str, lines: str, found: str, remedy: str, severity: Severity = "critical") -> Check:
+def _none(figure: str, lines: Lines, found: str, remedy: str, severity: Severity = "critical") -> Check:
     return Check(figure, lines, None, 0, found, remedy, severity)

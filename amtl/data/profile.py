@@ -1,7 +1,7 @@
 """What a partition looks like, as a small table: polars reads every row once, one line a column comes out.
 
-The table says what is there and judges nothing; `expectations` does. Its first line, role "day", is about the partition
-as a whole; lines of role "extra" are columns that are not declared.
+The table says what is there and judges nothing; `expectations` does. A line's status is what the column is to events:
+"required", "optional" or "never null" (label, time, split column), "extra" (not declared), or "day": the partition itself.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ SCHEMA = pl.Schema(
         "day": pl.String(),
         "column": pl.String(),
         "role": pl.String(),
-        "optional": pl.Boolean(),
+        "status": pl.String(),
         "type": pl.String(),
         "missing": pl.Int64(),
         "misfit": pl.Int64(),
         "rows": pl.Int64(),
         "nulls": pl.Int64(),
         "null_share": pl.Float64(),
+        "all_null": pl.Int64(),
         "nan": pl.Int64(),
         "infinite": pl.Int64(),
         "unreadable": pl.Int64(),
@@ -56,11 +57,11 @@ def profile(part: Partition, events: EventsParams) -> pl.DataFrame:
     types = {file: schema(file) for file in part.files}
     declared = columns(events)
     figures = _figures(part.files, types, declared)
-    lines = [{"day": part.day, "column": DAY, "role": "day", "rows": figures["rows"]}]
+    lines = [{"day": part.day, "column": DAY, "status": "day", "rows": figures["rows"]}]
     lines += [{"day": part.day, **_line(position, column, list(types.values()), figures)} for position, column in enumerate(declared)]
     known = {column.name for column in declared}
     extra = sorted({name for found in types.values() for name in found} - known)
-    lines += [{"day": part.day, "column": name, "role": "extra", "type": _types(name, list(types.values()))} for name in extra]
+    lines += [{"day": part.day, "column": name, "status": "extra", "type": _types(name, list(types.values()))} for name in extra]
     return pl.DataFrame(lines, schema=SCHEMA)
 
 
@@ -151,12 +152,13 @@ def _line(position: int, column: Column, types: Sequence[dict[str, pl.DataType]]
     return {
         "column": column.name,
         "role": column.role,
-        "optional": column.optional,
+        "status": "never null" if column.role in {"label", "time", "split"} else "optional" if column.optional else "required",
         "type": _types(column.name, types),
         "missing": sum(column.name not in found for found in types),
         "misfit": sum(column.name in found and not fits(column.role, found[column.name]) for found in types),
         "rows": rows,
         "null_share": of["nulls"] / rows if rows else None,
+        "all_null": int(of["nulls"] == rows) if rows else None,
         "label_rate": of["ones"] / known if column.role == "label" and known else None,
         **{name: of[name] for name in SCHEMA.names() if name in of},
     }

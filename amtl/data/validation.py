@@ -110,7 +110,7 @@ def _refuse(critical: Sequence[Finding], documents: Path | None, output: Path) -
 
 def _report(verdicts: dict[str, Verdict], validated: list[str]) -> dict[str, Any]:
     rows = {day: int(verdict.profile.filter(pl.col("column") == DAY)["rows"].item()) for day, verdict in verdicts.items()}
-    extra = {name for verdict in verdicts.values() for name in verdict.profile.filter(pl.col("role") == "extra")["column"]}
+    extra = {name for verdict in verdicts.values() for name in verdict.profile.filter(pl.col("status") == "extra")["column"]}
     return {
         "validated": validated,
         "reused": [day for day in verdicts if day not in validated],

@@ -83,7 +83,7 @@ def as_counter(vocabulary):
 
 
 @pytest.mark.parametrize("split", KINDS, ids=lambda split: f"{split['kind']}-{split.get('validation_by', '')}")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(values=rows, cuts=st.lists(st.integers(0, 60), max_size=4), seed=st.integers(0, 99))
 def test_counts_by_partition_are_counts_of_the_whole(split, values, cuts, seed):
     events, whole = events_of(split), frame_of(values)

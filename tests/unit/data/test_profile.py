@@ -1,0 +1,103 @@
+"""The profile's figures against figures counted by hand."""
+
+from datetime import UTC, datetime
+
+import days
+import polars as pl
+import pytest
+
+from amtl.data import events as ev
+from amtl.data.profile import DAY, SCHEMA, profile
+from amtl.errors import DataError
+
+
+def lines_of(root, **changes):
+    """The profile of the one partition, by column."""
+    (part,) = ev.partitions(root)
+    found = profile(part, days.events(**changes))
+    assert found.schema == SCHEMA
+    return {line["column"]: line for line in found.iter_rows(named=True)}
+
+
+def with_columns(tmp_path, rows=4, **columns):
+    series = {name: pl.Series(values) if isinstance(values, list) else values for name, values in columns.items()}
+    days.write(tmp_path, 0, days.frame(rows).with_columns(**series))
+    return lines_of(tmp_path)
+
+
+def test_a_number(tmp_path):
+    line = with_columns(tmp_path, 6, price=[None, float("nan"), float("inf"), -1.0, 101.0, 50.0])["price"]
+    expected = {"rows": 6, "nulls": 2, "null_share": 2 / 6, "nan": 1, "infinite": 1, "out_of_range": 2, "lowest": -1.0, "highest": 101.0}
+    assert {name: line[name] for name in expected} == expected
+    assert (line["role"], line["status"], line["type"]) == ("number", "optional", "Float64")
+
+
+def test_a_label(tmp_path):
+    line = with_columns(tmp_path, 5, click=[0, 1, 1, 2, None])["click"]
+    assert (line["odd"], line["nulls"], line["label_rate"]) == (1, 1, 0.5)
+
+
+def test_a_label_of_floats_and_of_nan(tmp_path):
+    line = with_columns(tmp_path, 4, click=[0.0, 1.0, 0.5, float("nan")])["click"]
+    assert (line["odd"], line["nulls"]) == (1, 1)
+
+
+def test_an_id_that_exceeds_64_bits(tmp_path):
+    line = with_columns(tmp_path, 3, user=pl.Series([1, 2**63, None], dtype=pl.UInt64))["user"]
+    assert (line["unreadable"], line["nulls"], line["lowest"], line["highest"]) == (1, 2, 1.0, 1.0)
+
+
+def test_lists(tmp_path):
+    line = with_columns(tmp_path, 5, tags=[["a", "b"], [], None, [None], ["a", None]])["tags"]
+    assert (line["rows"], line["nulls"], line["unreadable"]) == (5, 3, 0)
+
+
+def test_a_time_in_any_zone_is_epoch_seconds(tmp_path):
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    line = with_columns(tmp_path, 2, at=pl.Series([moment, None]).dt.convert_time_zone("Asia/Tokyo"))["at"]
+    assert (line["lowest"], line["highest"], line["nulls"]) == (moment.timestamp(), moment.timestamp(), 1)
+
+
+def test_words_that_name_no_part(tmp_path):
+    days.write(tmp_path, 0, days.frame(4).with_columns(part=pl.Series(["train", "test", "tset", None])))
+    line = lines_of(tmp_path, split={"kind": "column", "column": "part"})["part"]
+    assert (line["odd"], line["nulls"]) == (1, 1)
+
+
+def test_missing_ill_typed_and_extra_columns_are_told_by_file(tmp_path):
+    days.write(tmp_path, 0, days.frame(4).drop("item"), "a.parquet")
+    days.write(tmp_path, 0, days.frame(3).with_columns(user=pl.lit("x"), extra=1), "b.parquet")
+    lines = lines_of(tmp_path)
+    assert (lines["item"]["missing"], lines["item"]["rows"], lines["item"]["misfit"]) == (1, 3, 0)
+    assert (lines["user"]["misfit"], lines["user"]["rows"], lines["user"]["type"]) == (1, 4, "Int64, String")
+    assert (lines["extra"]["status"], lines["extra"]["type"]) == ("extra", "Int32")
+    assert lines[DAY]["rows"] == 7
+
+
+def test_an_empty_day_has_no_shares(tmp_path):
+    days.write(tmp_path, 0, days.frame(3).clear())
+    lines = lines_of(tmp_path)
+    assert lines[DAY]["rows"] == 0
+    assert {line["null_share"] for line in lines.values()} == {None}
+    assert lines["click"]["label_rate"] is None
+
+
+def test_a_day_without_any_readable_column_still_has_its_rows(tmp_path):
+    days.write(tmp_path, 0, pl.DataFrame({"other": [1, 2, 3]}))
+    lines = lines_of(tmp_path)
+    assert lines[DAY]["rows"] == 3
+    assert lines["user"]["missing"] == 1
+
+
+def test_columns_with_odd_names_are_kept_apart(tmp_path):
+    fields = [{"name": "a"}, {"name": "a/nulls", "optional": True}, {"name": "rows", "kind": "number"}]
+    days.write(tmp_path, 0, pl.DataFrame({"a": ["x", "y"], "a/nulls": [None, "z"], "rows": [1, 2], "click": [0, 1]}))
+    lines = lines_of(tmp_path, fields=fields, time=None, split={"kind": "random"})
+    assert [lines[name]["nulls"] for name in ("a", "a/nulls", "rows")] == [0, 1, 0]
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    path = days.write(tmp_path, 0, days.frame(3))
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        lines_of(tmp_path)

@@ -1,0 +1,142 @@
+"""Days are judged once, verdicts are kept, and nothing unfit is accepted. (What is unfit: tests/malformed/test_events.py.)"""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import days
+import polars as pl
+import pytest
+
+from amtl.data import events as ev
+from amtl.data import expectations
+from amtl.data.validation import validate
+from amtl.errors import DataError, ValidationError
+from amtl.params import ValidateParams
+
+
+def run(tmp_path, events=None, **limits):
+    events = events or days.events()
+    params = ValidateParams(**{"label_rate": (0.05, 0.95)} | limits)
+    return validate(ev.partitions(tmp_path / "events"), events, params, tmp_path / "cache", tmp_path / "build")
+
+
+def accepted(tmp_path):
+    return json.loads((tmp_path / "build" / "accepted.json").read_text())
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Days that reach the suite, run by run; the suite itself passes all of them without Great Expectations."""
+    runs = []
+
+    def judge(profiles, events, params, documents):
+        runs.append(sorted(set(profiles["day"])))
+        (documents / "index.html").write_text("documents")
+        return []
+
+    monkeypatch.setattr(expectations, "judge", judge)
+    return runs
+
+
+def test_a_day_is_judged_once(tmp_path, judged):
+    parts = days.days(tmp_path / "events", 3)
+    first = run(tmp_path)
+    assert first["validated"] == [part.day for part in parts]
+    assert accepted(tmp_path) == {"partitions": [{"day": part.day, "digest": part.digest, "rows": 60} for part in parts]}
+    days.write(tmp_path / "events", 3, days.frame(60, 3))
+    second = run(tmp_path)
+    assert (second["validated"], second["reused"]) == (["2026-01-04"], first["validated"])
+    assert run(tmp_path)["validated"] == []
+    assert judged == [first["validated"], ["2026-01-04"]]
+
+
+def test_changed_content_schema_or_limits_are_judged_anew(tmp_path, judged):
+    days.days(tmp_path / "events", 2)
+    run(tmp_path)
+    days.write(tmp_path / "events", 0, days.frame(60, 0, seed=1))
+    assert run(tmp_path)["validated"] == ["2026-01-01"]
+    assert len(run(tmp_path, days.events(fields=days.FIELDS[:3]))["validated"]) == 2
+    assert len(run(tmp_path, max_null_share=0.5)["validated"]) == 2
+    assert run(tmp_path, days.events(split={"kind": "random"}))["validated"] == []
+
+
+def test_a_damaged_verdict_is_made_again_and_documents_survive_an_emptied_output(tmp_path, judged):
+    days.days(tmp_path / "events", 2)
+    run(tmp_path)
+    for path in (tmp_path / "cache" / "validate").glob("*.parquet"):
+        path.write_bytes(path.read_bytes()[:50])
+    assert len(run(tmp_path)["validated"]) == 2
+    for path in (tmp_path / "build" / "data_docs").iterdir():
+        path.unlink()
+    run(tmp_path)
+    assert (tmp_path / "build" / "data_docs" / "index.html").read_text() == "documents"
+
+
+def test_the_output_has_all_profiles_and_is_the_same_when_nothing_is_new(tmp_path, judged):
+    days.days(tmp_path / "events", 2)
+    run(tmp_path)
+    before = {name: (tmp_path / "build" / name).read_bytes() for name in ("accepted.json", "profile.parquet")}
+    run(tmp_path)
+    assert before == {name: (tmp_path / "build" / name).read_bytes() for name in before}
+    profile = pl.read_parquet(tmp_path / "build" / "profile.parquet")
+    assert sorted(set(profile["day"])) == ["2026-01-01", "2026-01-02"]
+
+
+def test_a_refused_day_is_not_accepted_nor_kept_and_takes_the_acceptance_back(tmp_path, judged, monkeypatch):
+    days.days(tmp_path / "events", 2)
+    run(tmp_path)
+    days.write(tmp_path / "events", 2, days.frame(60, 2))
+    finding = expectations.Finding("2026-01-03", "click", "critical", "is odd; mend it")
+    monkeypatch.setattr(expectations, "judge", lambda *_: [finding])
+    for _ in range(2):
+        with pytest.raises(ValidationError, match=r"2026-01-03 column click: is odd; mend it$"):
+            run(tmp_path)
+        assert not (tmp_path / "build" / "accepted.json").exists()
+    assert json.loads((tmp_path / "build" / "report.json").read_text())["refused"] == ["2026-01-03"]
+    assert len(list((tmp_path / "cache" / "validate").glob("*.parquet"))) == 2
+
+
+def test_many_reasons_are_numbered_and_the_rest_is_in_the_report(tmp_path, monkeypatch):
+    days.days(tmp_path / "events", 1)
+    findings = [expectations.Finding("2026-01-01", f"c{number}", "critical", "bad") for number in range(25)]
+    monkeypatch.setattr(expectations, "judge", lambda *_: findings)
+    with pytest.raises(ValidationError, match=r"25 reasons: \(1\) 2026-01-01 column c0: bad; .*and 5 more, all of them in .*report\.json"):
+        run(tmp_path)
+    assert len(json.loads((tmp_path / "build" / "report.json").read_text())["problems"]) == 25
+
+
+def test_a_warning_is_reported_and_remembered(tmp_path, monkeypatch):
+    days.days(tmp_path / "events", 1)
+    finding = expectations.Finding("2026-01-01", "item", "warning", "looks thin")
+    monkeypatch.setattr(expectations, "judge", lambda *_: [finding])
+    assert run(tmp_path)["warnings"] == run(tmp_path)["warnings"] == ["2026-01-01 column item: looks thin"]
+
+
+def test_days_whose_times_differ_in_kind_are_refused_together(tmp_path, judged):
+    days.days(tmp_path / "events", 1)
+    days.write(tmp_path / "events", 1, days.frame(60, 1).with_columns(at=pl.lit(1_700_000_000)))
+    with pytest.raises(DataError, match="epoch seconds"):
+        run(tmp_path)
+    assert not (tmp_path / "build" / "accepted.json").exists()
+
+
+def test_great_expectations_is_not_imported_when_no_day_is_new(tmp_path, judged):
+    days.days(tmp_path / "events", 2)
+    run(tmp_path)
+    script = f"""
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, {str(days.__file__).rsplit("/", 1)[0]!r})
+        import days
+        from amtl.data.events import partitions
+        from amtl.data.validation import validate
+        from amtl.params import ValidateParams
+        root = Path({str(tmp_path)!r})
+        params = ValidateParams(label_rate=(0.05, 0.95))
+        report = validate(partitions(root / "events"), days.events(), params, root / "cache", root / "build")
+        assert len(report["reused"]) == 2, report
+        assert "great_expectations" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=60)
