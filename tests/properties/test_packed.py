@@ -104,15 +104,15 @@ def test_a_row_of_large_numbers_beside_small_ones_keeps_its_own_scale():
 
 def test_places_beyond_two_to_the_31_are_found(tmp_path):
     """A sparse file of 2^31 numbers and more stands for the table; only the last row is written."""
-    dim, rows = 1024, 2**21 + 2
+    dim, narrow, wide = 1024, 2**21 + 2**12, 2
     with (tmp_path / "values").open("wb") as file:
-        file.truncate(dim * rows)
-        file.seek(dim * (rows - 1))
+        file.truncate((dim - 1) * narrow + dim * wide)
+        file.seek(-dim, 2)
         file.write(bytes(index % 100 for index in range(dim)))
-    values = torch.from_file(str(tmp_path / "values"), shared=True, size=dim * rows, dtype=torch.int8)
-    boundaries = torch.tensor([0] * (dim + 1) + [rows])
-    packed = PackedEmbedding(values, boundaries, torch.ones(rows, dtype=torch.float16))
-    found = packed(torch.tensor([rows - 1, 0, rows - 2]))
+    values = torch.from_file(str(tmp_path / "values"), shared=True, size=(dim - 1) * narrow + dim * wide, dtype=torch.int8)
+    boundaries = torch.tensor([0] * dim + [narrow, narrow + wide])
+    packed = PackedEmbedding(values, boundaries, torch.ones(narrow + wide, dtype=torch.float16))
+    found = packed(torch.tensor([narrow + 1, narrow, narrow - 1, 0]))
     assert found[0].tolist() == [index % 100 for index in range(dim)]
     assert not found[1:].any()
 
@@ -154,19 +154,19 @@ def fronts(draw):
         wanted_RG=torch.tensor(wanted),
         group_V=group_V,
         values_G=torch.bincount(group_V, minlength=3 * per_field),
-        limit_G=torch.tensor([min(dim, count) for count in rows]).repeat_interleave(per_field),
+        limit_G=torch.tensor([draw(st.integers(1, dim)) for _ in rows]).repeat_interleave(per_field),
         dim=dim,
         fields=3,
     )
 
 
 def table_file(folder, front, sizes_V, precision, basis):
-    """Bytes of the file that a bundle would hold."""
+    """The file that a bundle would hold."""
     tensors = pack(torch.randn(len(sizes_V), front.dim), sizes_V, precision)
     if basis:
         tensors |= pack_basis(torch.linalg.qr(torch.randn(front.fields, front.dim, front.dim))[0], sizes_V, toy().vocabulary)
     publish_tensors(folder / "table.safetensors", tensors)
-    return (folder / "table.safetensors").stat().st_size
+    return folder / "table.safetensors"
 
 
 @settings(max_examples=150, deadline=None)
@@ -180,7 +180,7 @@ def test_the_file_meets_the_budget_and_nothing_more_would_fit(tmp_path_factory, 
         assert costs.bytes(torch.zeros_like(front.values_G), front) > budget
         return
     assert sizes_V.dtype == torch.int64
-    assert table_file(tmp_path_factory.getbasetemp(), front, sizes_V, precision, basis) <= budget
+    assert table_file(tmp_path_factory.getbasetemp(), front, sizes_V, precision, basis).stat().st_size <= budget
     for group in range(len(front.values_G)):
         assert len(sizes_V[front.group_V == group].unique()) <= 1
     limit_V = front.limit_G[front.group_V]
@@ -196,9 +196,10 @@ def test_the_file_meets_the_budget_and_nothing_more_would_fit(tmp_path_factory, 
 @given(front=fronts(), precision=st.sampled_from(PRECISIONS), basis=st.booleans())
 def test_the_price_is_the_file_s_bytes_but_for_the_header(tmp_path_factory, front, precision, basis):
     sizes_G = torch.minimum(front.wanted_RG[0].round().long(), front.limit_G)
-    actual = table_file(tmp_path_factory.getbasetemp(), front, sizes_G[front.group_V], precision, basis)
-    priced = Costs(precision, basis).bytes(sizes_G, front)
-    assert 0 <= priced - actual < HEADER_BYTES
+    file = table_file(tmp_path_factory.getbasetemp(), front, sizes_G[front.group_V], precision, basis).read_bytes()
+    header = 8 + int.from_bytes(file[:8], "little")
+    assert Costs(precision, basis).bytes(sizes_G, front) - HEADER_BYTES == len(file) - header
+    assert header <= HEADER_BYTES
 
 
 @settings(max_examples=40, deadline=None)

@@ -110,7 +110,7 @@ def test_pressure_rises_while_too_much_is_kept_and_falls_to_nothing_below():
     assert rising[0] > 0
     assert len(set(rising)) == 5
     assert controller.pressure(-10.0) == 0.0
-    assert controller.pressure(0.1) < rising[-1]
+    assert 0 < controller.pressure(0.1) < rising[-1]
     assert all(controller.pressure(-1.0) == 0.0 for _ in range(3))
 
 
