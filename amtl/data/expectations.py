@@ -71,7 +71,7 @@ class Finding:
 def suite(events: EventsParams, params: ValidateParams) -> list[Check]:
     """All checks, the fundamental ones first. Edit here: a changed suite judges every day anew."""
     rows, share, (rate_from, rate_to) = params.min_rows, params.max_null_share, params.label_rate
-    rate, seen = "{value:.2%} of labels are 1", "{value:,.0f} values are out of range ({lowest:g} to {highest:g} seen)"
+    rate, seen = "{label_rate:.2%} of labels are 1", "{value:,.0f} values are out of range ({lowest:g} to {highest:g} seen)"
     return [
         _at_least("rows", rows, DAY_LINE, "{value:,.0f} rows", f"at least {rows:,} needed; deliver the day again or remove it"),
         _none("missing", NEEDED, "missing in {value:.0f} file(s)", "add it, or declare the field optional: true"),
@@ -87,8 +87,8 @@ def suite(events: EventsParams, params: ValidateParams) -> list[Check]:
         _at_most("null_share", 0, SOME_NEVER_NULL, "{nulls:,.0f} values are null", "none may be; fill them or leave those rows out"),
         _none("odd", LABEL, "{value:,.0f} labels are neither 0 nor 1", "only 0 and 1 are allowed; correct them"),
         _none("odd", {"role": ["split"]}, "{value:,.0f} words name no part", "only train, validation and test are allowed; correct them"),
-        _at_least("label_rate", rate_from, LABEL, rate, f"validate.label_rate starts at {rate_from:.2%}"),
-        _at_most("label_rate", rate_to, LABEL, rate, f"validate.label_rate ends at {rate_to:.2%}"),
+        _at_least("label_rate_high", rate_from, LABEL, rate, f"validate.label_rate starts at {rate_from:.2%}"),
+        _at_most("label_rate_low", rate_to, LABEL, rate, f"validate.label_rate ends at {rate_to:.2%}"),
         _none("infinite", DECLARED, "{value:,.0f} values are infinite", "numbers must be finite; correct them or make them null"),
         _none("unreadable", DECLARED, "{value:,.0f} values exceed 64 bits", "ids are signed 64-bit integers or text; write them so"),
         _none("out_of_range", DECLARED, seen, "{range} is declared; correct the values or the range"),

@@ -37,9 +37,12 @@ SCHEMA = pl.Schema(
         "highest": pl.Float64(),
         "distinct": pl.Int64(),
         "label_rate": pl.Float64(),
+        "label_rate_low": pl.Float64(),
+        "label_rate_high": pl.Float64(),
     }
 )
 DAY = "(day)"
+STANDARD_ERRORS = 3.0
 
 
 def profile(part: Partition, events: EventsParams) -> pl.DataFrame:
@@ -49,7 +52,8 @@ def profile(part: Partition, events: EventsParams) -> pl.DataFrame:
         One line for the day, one a declared column, one an extra column. `missing` and `misfit` count files that lack the
         column or hold it in a type that does not fit; the figures are over the other files. `nulls` include NaN and, for
         lists, empty ones; `unreadable` are values that the declared type cannot hold; `odd` are labels that are neither
-        0 nor 1, or words that name no part of the split; `distinct` is approximate; times are in epoch seconds.
+        0 nor 1, or words that name no part of the split; `label_rate_low` and `_high` bound the rate that so many labels
+        can come from; `distinct` is approximate; times are in epoch seconds.
 
     Raises:
         DataError: a file cannot be read.
@@ -159,9 +163,17 @@ def _line(position: int, column: Column, types: Sequence[dict[str, pl.DataType]]
         "rows": rows,
         "null_share": of["nulls"] / rows if rows else None,
         "all_null": int(of["nulls"] == rows) if rows else None,
-        "label_rate": of["ones"] / known if column.role == "label" and known else None,
+        **(_label_rate(of["ones"], known) if column.role == "label" and known else {}),
         **{name: of[name] for name in SCHEMA.names() if name in of},
     }
+
+
+def _label_rate(ones: int, rows: int) -> dict[str, float]:
+    """The share of ones, and its interval of three standard errors (Wilson 1927): a day of few rows says little about its rate."""
+    rate, squared = ones / rows, STANDARD_ERRORS**2
+    centre = (ones + squared / 2) / (rows + squared)
+    width = STANDARD_ERRORS / (rows + squared) * (rate * (1 - rate) * rows + squared / 4) ** 0.5
+    return {"label_rate": rate, "label_rate_low": max(centre - width, 0.0), "label_rate_high": min(centre + width, 1.0)}
 
 
 def _types(name: str, types: Sequence[dict[str, pl.DataType]]) -> str:

@@ -159,7 +159,7 @@ class Vocabulary:
             ArtifactError: the file is missing or is no vocabulary.
         """
         try:
-            frame = pl.read_parquet(path)
+            frame = pl.read_parquet(path, glob=False)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtifactError(f"{path} cannot be read as a vocabulary: {error}") from None
         if frame.schema != SCHEMA:

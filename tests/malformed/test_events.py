@@ -14,7 +14,7 @@ from amtl.data.validation import validate
 from amtl.errors import ValidationError
 from amtl.params import ValidateParams
 
-ROWS = 40
+ROWS = 200
 FIRST = pl.int_range(pl.len()) < 1
 HALF = pl.int_range(pl.len()) % 2 == 0
 NOTHING = "every value is null"
@@ -88,6 +88,7 @@ ACCEPTED = {
     "another zone": lambda frame: frame.with_columns(pl.col("at").dt.convert_time_zone("Asia/Tokyo")),
     "no zone": lambda frame: frame.with_columns(pl.col("at").dt.replace_time_zone(None)),
     "future": lambda frame: frame.with_columns(at=pl.lit(datetime(2999, 1, 1, tzinfo=UTC))),
+    "few labels, all 1": lambda frame: frame.head(12).with_columns(click=1),
     "odd text": lambda frame: frame.with_columns(item=pl.lit("\x00 {value} 'x' 😀")),
 }
 WARNED = {
@@ -161,5 +162,5 @@ def test_what_only_looks_odd_is_accepted_and_what_deserves_it_warned_about(tmp_p
         assert warning.startswith(f"{day_name(day)} column {column}: ")
         assert text in warning
     frame = ev.collect(ev.scan(ev.partitions(tmp_path / "events"), days.events()))
-    assert len(frame) == sum(report["rows"].values()) == ROWS * (len(ACCEPTED) + len(WARNED) + 1)
+    assert len(frame) == sum(report["rows"].values()) == ROWS * (len(ACCEPTED) + len(WARNED)) + 12
     assert "\x00 {value} 'x' 😀" in set(frame["item"])

@@ -37,6 +37,14 @@ def test_a_label(tmp_path):
     assert (line["odd"], line["nulls"], line["label_rate"]) == (1, 1, 0.5)
 
 
+def test_few_labels_say_little_about_their_rate_and_many_say_much(tmp_path):
+    few = with_columns(tmp_path, 4, click=[0, 0, 0, 0])["click"]
+    assert (few["label_rate"], few["label_rate_low"]) == (0.0, 0.0)
+    assert few["label_rate_high"] == pytest.approx(9 / 13)
+    many = with_columns(tmp_path, 1000, click=[0, 1] * 500)["click"]
+    assert many["label_rate_high"] - 0.5 == 0.5 - many["label_rate_low"] == pytest.approx(3 * (0.25 / 1000) ** 0.5, rel=0.01)
+
+
 def test_a_label_of_floats_and_of_nan(tmp_path):
     line = with_columns(tmp_path, 4, click=[0.0, 1.0, 0.5, float("nan")])["click"]
     assert (line["odd"], line["nulls"]) == (1, 1)

@@ -144,8 +144,8 @@ def test_every_value_of_a_grown_vocabulary_is_found():
 
 
 def test_a_vocabulary_survives_the_disk(vocabulary, tmp_path):
-    vocabulary.write(tmp_path / "vocabulary.parquet")
-    again = Vocabulary.read(tmp_path / "vocabulary.parquet", EVENTS)
+    vocabulary.write(tmp_path / "a [b]" / "vocabulary.parquet")
+    again = Vocabulary.read(tmp_path / "a [b]" / "vocabulary.parquet", EVENTS)
     assert again.frame.equals(vocabulary.frame)
     assert again.types == vocabulary.types
 
