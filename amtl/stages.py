@@ -17,8 +17,8 @@ from amtl.params import Params
 
 if TYPE_CHECKING:
     from amtl.data.batches import Batch
-    from amtl.data.dataset import Part
     from amtl.data.events import Partition
+    from amtl.data.split import Part
     from amtl.data.vocabulary import Vocabulary
 
 EVENTS = Path("data/events")
@@ -165,7 +165,7 @@ class _Inputs:
 
     def __init__(self, settings: Params) -> None:
         from amtl.data.batches import Scaling
-        from amtl.data.events import SplitBounds
+        from amtl.data.split import SplitBounds
         from amtl.data.vocabulary import Vocabulary
 
         self.settings = settings
@@ -182,7 +182,8 @@ class _Inputs:
 
     def frame(self, part: Part) -> Any:
         """A part of the split as a polars frame of raw values."""
-        from amtl.data.events import scan, select
+        from amtl.data.events import scan
+        from amtl.data.split import select
 
         return select(scan(self.partitions, self.settings.events), self.settings.events, self.bounds, part).collect()
 

@@ -17,16 +17,14 @@ from typing import Any
 import polars as pl
 
 from amtl.data.batches import Scaling
-from amtl.data.events import (
+from amtl.data.events import Partition, collect, scan
+from amtl.data.split import (
     PARTS,
-    Partition,
     SplitBounds,
     TimeRange,
-    collect,
     held_out_by_hash,
     membership,
     rows_from,
-    scan,
     select,
     split_bounds,
     time_range,

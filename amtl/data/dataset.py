@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from amtl.data.batches import Batch, Scaling, encode
-from amtl.data.events import Partition, SplitBounds, scan, select
+from amtl.data.events import Partition, scan
+from amtl.data.split import Part, SplitBounds, select
 from amtl.data.vocabulary import RowLookup
 from amtl.params import EventsParams
-
-Part = Literal["train", "validation", "test"]
 
 
 def load_parts(

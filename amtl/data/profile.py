@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from amtl.data.events import PARTS, TARGETS, Column, Partition, cast, collect, columns, fits, schema
+from amtl.data.events import TARGETS, Column, Partition, cast, collect, columns, fits, schema
+from amtl.data.split import PARTS
 from amtl.params import EventsParams
 
 SCHEMA = pl.Schema(

@@ -16,6 +16,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from amtl.data import events as ev
+from amtl.data import split as sp
 from amtl.data.counts import count
 from amtl.params import CountParams
 
@@ -100,7 +101,7 @@ def test_counts_by_partition_are_counts_of_the_whole(split, values, cuts, seed):
             reject()
         many = count(ev.partitions(root / "many"), events, CountParams(), None, root / "cache")
         again = count(ev.partitions(root / "many"), events, CountParams(), None, root / "cache")
-        train = ev.select(ev.scan(ev.partitions(root / "one"), events), events, one.bounds, "train").collect()
+        train = sp.select(ev.scan(ev.partitions(root / "one"), events), events, one.bounds, "train").collect()
     assert as_counter(one.vocabulary) == counted_by_hand(train)
     assert many.vocabulary.frame.equals(one.vocabulary.frame)
     assert again.vocabulary.frame.equals(one.vocabulary.frame)

@@ -6,6 +6,7 @@ import pytest
 
 from amtl.data import events as ev
 from amtl.data.counts import Moments, count
+from amtl.data.split import select
 from amtl.errors import DataError
 from amtl.params import CountParams
 
@@ -49,7 +50,7 @@ def test_training_reaches_up_to_test_where_validation_goes_by_hash(tmp_path):
     assert found.bounds.validation_from is None
     assert found.report["rows"]["test"] == 60
     assert 140 < found.report["rows"]["train"] < 220
-    train = ev.select(ev.scan(ev.partitions(tmp_path / "events"), events), events, found.bounds, "train").collect()
+    train = select(ev.scan(ev.partitions(tmp_path / "events"), events), events, found.bounds, "train").collect()
     assert len(train) == found.report["rows"]["train"]
     assert train["at"].max().day == 4
 
