@@ -31,7 +31,16 @@ from benchmarks.machine import describe_machine
 
 TRAIN: dict[str, dict[str, Any]] = {
     "ml-1m": {"backbone": "mlp", "dim": 64, "hidden": [256, 128], "dropout": 0.2, "l2": 1e-3, "learning_rate": 2e-3, "batch_size": 4096},
-    "frappe": {"backbone": "dlrm", "dim": 64, "hidden": [256, 128], "dropout": 0.3, "batch_norm": True, "l2": 3e-3, "batch_size": 2048, "unknown_rate": 0.0},
+    "frappe": {
+        "backbone": "dlrm",
+        "dim": 64,
+        "hidden": [256, 128],
+        "dropout": 0.3,
+        "batch_norm": True,
+        "l2": 3e-3,
+        "batch_size": 2048,
+        "unknown_rate": 0.0,
+    },
 }
 COMMON = {"epochs": 40, "patience": 2, "init_std": 0.01, "unknown_rate": 0.01}
 

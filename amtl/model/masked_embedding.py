@@ -89,11 +89,18 @@ class FieldEmbedder(nn.Module):
         """Stored vectors in the basis that the backbone reads, [B, F, D]."""
         return pooled_BFD if self.basis_FDD is None else torch.einsum("bfd,fde->bfe", pooled_BFD, self.basis_FDD)
 
+    def _looked_up(self, rows_M: Tensor) -> Tensor:
+        """Stored vectors; when training, each different row is looked up (masked, and later updated) once."""
+        if not torch.is_grad_enabled():
+            return self.lookup(rows_M)
+        rows_U, place_M = torch.unique(rows_M, return_inverse=True)
+        return nn.functional.embedding(place_M, self.lookup(rows_U))
+
     def pooled(self, batch: Batch) -> Tensor:
         """The stored (rotated, masked) vectors, pooled, [B, F, D]. Masks come before pooling; both are linear in z."""
         events, single = batch.ids_BF.shape
         rows_M = torch.cat([batch.ids_BF.flatten(), *(bag.rows_M for bag in batch.bags)])
-        vectors_MD = self.lookup(rows_M)
+        vectors_MD = self._looked_up(rows_M)
         if self._recorded is not None:
             vectors_MD = vectors_MD.detach().requires_grad_()
             self._recorded.rows_M, self._recorded.vectors_MD = rows_M, vectors_MD
