@@ -36,7 +36,7 @@ class Source(enum.StrEnum):
 def sample(
     next_day: Annotated[bool, typer.Option("--next-day", help="Add the day after the newest one to the sample that is here.")] = False,
     days: Annotated[int, typer.Option(min=1, help="Days to write.")] = 20,
-    rows_per_day: Annotated[int, typer.Option(min=1, help="Events a day.")] = 8000,
+    rows_per_day: Annotated[int, typer.Option(min=1, help="Events a day.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another world.")] = 0,
     shuffle_labels: Annotated[bool, typer.Option("--shuffle-labels", help="Leave nothing to learn: AUC .5.")] = False,
     replace: Replace = False,
