@@ -2,18 +2,27 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from toy import toy
 
+from amtl.data.batches import encode
+from amtl.data.vocabulary import Vocabulary
 from amtl.release.evaluation import NUMBER_BYTES, describe
 
 
 @pytest.fixture(scope="module")
 def problem():
-    return toy()
+    """The toy with a vocabulary that leaves rare values out, so that the unknown rows have counts."""
+    whole = toy()
+    counts = whole.vocabulary.frame.select("field", "value", "count")
+    vocabulary = Vocabulary.empty(whole.settings.events).grow(counts, min_count=9)
+    assert vocabulary.counts_V[0] > 0
+    validation = encode(whole.raw, whole.settings.events, vocabulary.lookup, whole.scaling)
+    return replace(whole, vocabulary=vocabulary, validation=validation)
 
 
 @pytest.fixture(scope="module")
