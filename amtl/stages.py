@@ -98,8 +98,9 @@ def search(settings: Params) -> None:
 
     data = _Inputs(settings)
     parts = data.parts("train", "validation")
-    with _resumable("search", settings) as resume:
-        found = find_sizes(settings, data.vocabulary, read_state(STATE).model(), parts["train"], parts["validation"], resume, say)
+    model = read_state(STATE).model()
+    with _resumable("search", settings, STATE / "manifest.json") as resume:
+        found = find_sizes(settings, data.vocabulary, model, parts["train"], parts["validation"], resume, say)
     found.write(SEARCH)
 
 
@@ -112,8 +113,8 @@ def compress(settings: Params) -> None:
     data, state = _Inputs(settings), read_state(STATE)
     parts = data.parts("train", "validation")
     tuning = packing.tuning_for(settings, data.vocabulary, parts["train"], parts["validation"], say)
-    with _resumable("compress", settings) as resume:
-        found = Found.read(SEARCH, state.config)
+    found = Found.read(SEARCH, state.config)
+    with _resumable("compress", settings, STATE / "manifest.json", SEARCH / "model.safetensors") as resume:
         result = packing.compress(settings, found, state, data.vocabulary, tuning, CACHE / "control", resume)
     lineage = {"data": files.sha256(VALIDATE / "accepted.json"), "parent": files.read_json(PARENT / "parent.json")}
     result.write(COMPRESS, packing.contents(settings, result, data.vocabulary, data.scaling, lineage))
@@ -210,14 +211,14 @@ def _parent_vocabulary(settings: Params) -> Vocabulary | None:
     return Vocabulary.read(state / "vocabulary.parquet", settings.events) if state else None
 
 
-class _resumable:  # noqa: N801
+class _resumable:
     """A folder for a stage's checkpoints, keyed by all that decides its result; removed after success.
 
     It lies in the cache: DVC deletes a stage's outputs before it runs the stage.
     """
 
-    def __init__(self, stage: str, settings: Params) -> None:
-        inputs = [files.sha256(path) for path in (VALIDATE / "accepted.json", COUNT / "vocabulary.parquet", PARENT / "parent.json")]
+    def __init__(self, stage: str, settings: Params, *made: Path) -> None:
+        inputs = [files.sha256(path) for path in (VALIDATE / "accepted.json", COUNT / "vocabulary.parquet", PARENT / "parent.json", *made)]
         self.path = CACHE / "resume" / stage / files.digest_of([settings.model_dump(mode="json"), inputs])[:16]
 
     def __enter__(self) -> Path:

@@ -13,7 +13,6 @@ from amtl.model.backbones import BACKBONES
 from amtl.model.masked_embedding import FieldEmbedder
 from amtl.params import EventsParams, TrainParams
 
-
 TABLE = "embedder.lookup.weight"  # name of the full-width table among the weights
 
 

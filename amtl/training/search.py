@@ -162,9 +162,8 @@ def _descend(twins: OrderedTwins, costs_GO: Tensor, settings: SearchParams, log:
             optimizer.step()
         previous = share
         sizes_G = twins.group_sizes()[twins.values_G > 0]
-        log(
-            f"rung {share:.0%}: kept {kept_share(twins):.1%}, {len(sizes_G.unique())} sizes, estimated cost {damage.item() * unit:.5f} nats an event"
-        )
+        cost = damage.item() * unit
+        log(f"rung {share:.0%}: kept {kept_share(twins):.1%}, {len(sizes_G.unique())} sizes, estimated cost {cost:.5f} nats an event")
         yield twins.wanted_sizes_G().detach().clone()
 
 

@@ -95,6 +95,15 @@ def test_checkpoints_are_found_again_only_for_the_same_settings_and_inputs(input
     assert folder_of(settings(), fail=True) == kept
 
 
+def test_checkpoints_of_another_start_are_not_found(inputs):
+    """On CUDA a stage before this one does not give the same weights twice."""
+    made, paths = inputs / "weights", []
+    for content in ("one", "two", "one"):
+        made.write_text(content)
+        paths.append(stages._resumable("compress", settings(), made).path)
+    assert paths[0] == paths[2] != paths[1]
+
+
 def test_events_that_were_not_validated_are_not_used(workspace):
     day = stages.EVENTS / "date=2026-01-01"
     day.mkdir(parents=True)

@@ -129,6 +129,14 @@ def test_every_mask_is_ones_then_zeros_bit_by_bit(kind, grad):
         assert masks.requires_grad is grad
 
 
+def test_masks_are_exact_in_bf16():
+    twins = layer(dim=16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        masks = twins.masks_GD()
+    assert set(masks.flatten().tolist()) == {0.0, 1.0}
+    assert (masks.diff(dim=1) <= 0).all()
+
+
 def test_sizes_agree_with_masks():
     twins = layer()
     assert torch.equal(twins.masks_GD().sum(1)[twins.group_V].long(), twins.sizes())
@@ -225,7 +233,7 @@ def test_expected_share_is_the_mean_expected_size(kind):
     first = 1 if kind is AdaptivelyMaskedTwins else 0
     chosen = twins.choices_GO()[twins.group_V]
     expected = sum((first + t) * chance for value in chosen.tolist() for t, chance in enumerate(value)) / (len(COUNTS) * D)
-    assert float(twins.expected_share()) == pytest.approx(expected, rel=1e-5)
+    assert twins.expected_share().item() == pytest.approx(expected, rel=1e-5)
     assert twins.expected_share().requires_grad
 
 
