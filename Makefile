@@ -46,5 +46,5 @@ install: .venv/.installed
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("amtl needs Python 3.11 or later; %s is %d.%d. Name another: make run PYTHON=..." % (sys.executable, v[0], v[1]))'
 	@test -x .venv/bin/python || { echo "making the environment .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing into .venv (some minutes, about 2 GB)"
-	@$(PIP) install --progress-bar off $(INDEX_$(TORCH)) --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) install --progress-bar off --use-pep517 $(INDEX_$(TORCH)) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
