@@ -10,9 +10,8 @@ import polars as pl
 
 from amtl.data.batches import Batch
 from amtl.data.vocabulary import Vocabulary
+from amtl.packing.budget import NUMBER_BYTES, SCALE_BYTES
 from amtl.release.evaluate import frequency_bands
-
-NUMBER_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 def describe(
@@ -54,7 +53,7 @@ def _bands(
 
 
 def _fields(rows: pl.DataFrame, dim: int, precision: str) -> list[dict[str, Any]]:
-    scale = 2 if precision == "int8" else 0
+    scale = SCALE_BYTES if precision == "int8" else 0
     grouped = rows.group_by("field", maintain_order=True).agg(
         values=pl.len(),
         dense_bytes=pl.len() * dim * 4,

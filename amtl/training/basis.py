@@ -7,7 +7,8 @@ dimensions span the directions that matter most to the loss on this data. Rows a
 
 A backbone that begins with a linear layer absorbs R. Otherwise R is stored with the table, in int8 (entries of an
 orthonormal matrix lie in [-1, 1]: codes / 127), and z = e R^-1 uses the inverse of the rounded R: exact at full size.
-A field of n < D rows has rank n: its rows are zero from dimension n on.
+A field of n < D rows has rank n: its rows are zero from dimension n on (exactly so where R is absorbed; where it is
+rounded, what is left beyond n, below a hundredth of a row, is dropped).
 
 Shapes: V rows, F fields, D dimensions, B events.
 """

@@ -93,7 +93,7 @@ def _under_budget(
     counts, fields = torch.from_numpy(shown_V), torch.from_numpy(field_V)
     front = search_under_budget(model, train, counts, fields, energies, settings.search, seed, device, log)
     model.to("cpu")
-    rungs = [{"share": float(share), "kept": _kept(front, wanted)} for share, wanted in zip(front.share_R, front.wanted_RG, strict=True)]
+    rungs = [{"share": share, "kept": _kept(front, wanted)} for share, wanted in zip(settings.search.ladder, front.wanted_RG, strict=True)]
     return Found(model, front, None, {"mode": "budget", "rungs": rungs, "groups": int((front.values_G > 0).sum())})
 
 
