@@ -26,7 +26,7 @@ run: .venv/.installed
 	  "  mlflow ui                                runs, versions, reports"
 
 test: .venv/.installed
-	@.venv/bin/python -m pytest
+	@OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m pytest
 
 check: .venv/.installed
 	@.venv/bin/ruff check .
