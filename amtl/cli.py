@@ -157,14 +157,16 @@ def inspect(
 @app.command(epilog='Example: eval "$(amtl env)" && dvc repro')
 def env() -> None:
     """Print the environment for bare dvc, mlflow and prefect, for `eval`."""
-    typer.echo(environment.export_lines(environment.find_root(Path.cwd())), nl=False)
+    root = environment.find_root(Path.cwd())
+    environment.make_folders(root)
+    typer.echo(environment.export_lines(root), nl=False)
 
 
 def main() -> None:
     """Run the command line; what a user can cause or meet is one line on stderr and exit code 1."""
     try:
         app()
-    except AmtlError as error:
+    except (AmtlError, OSError) as error:
         typer.echo(f"amtl: error: {error}", err=True)
         raise SystemExit(1) from None
 

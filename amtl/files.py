@@ -37,6 +37,12 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def code_digest(*packages: str) -> str:
+    """Hex SHA-256 over the source files of packages of this project, e.g. `amtl.training`: what a kept result depends on."""
+    folders = [Path(__file__).parent.joinpath(*package.split(".")[1:]) for package in packages]
+    return digest_of([[str(path.name), sha256(path)] for folder in folders for path in sorted(folder.rglob("*.py"))])
+
+
 def fsync(path: Path) -> None:
     """Flush a file, or a folder's list of names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -176,7 +182,7 @@ def workspace_lock(root: Path) -> Iterator[None]:
     Raises:
         WorkspaceError: another run holds it.
     """
-    path = root / "build" / ".lock"
+    path = root / ".amtl.lock"
     if os.environ.get("AMTL_LOCK_HELD") == str(path):
         yield
         return

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amtl import files, params
 from amtl.errors import AmtlError, DataError
-from amtl.params import Params
+from amtl.params import EventsParams, FieldParams, Params
 
 if TYPE_CHECKING:
     from amtl.data.batches import Batch
@@ -81,14 +81,14 @@ def train(settings: Params) -> None:
     data = _Inputs(settings)
     parts = data.parts("train", "validation", "test")
     with _resumable("train", settings) as resume:
-        trained = fit(settings, data.vocabulary, parts["train"], parts["validation"], _parent_folder("state"), resume, say)
-    trained.write(STATE)
-    files.publish_json(TRAIN / "report.json", trained.report)
-    baseline = score(parts["test"].labels_B.numpy(), logistic_baseline(parts["train"], parts["test"], data.vocabulary.rows))
-    files.publish_json(TRAIN / "baseline.json", baseline)
-    with stage_run("train", settings.register_.name) as run:
-        for entry in trained.report["history"]:
-            run.metrics({f"train_{key}": value for key, value in entry.items() if key != "epoch"}, step=int(entry["epoch"]))
+        trained = fit(settings, data.vocabulary, parts["train"], parts["validation"], _usable_state(data), resume, say)
+        trained.write(STATE)
+        files.publish_json(TRAIN / "report.json", trained.report)
+        baseline = score(parts["test"].labels_B.numpy(), logistic_baseline(parts["train"], parts["test"], data.vocabulary.rows))
+        files.publish_json(TRAIN / "baseline.json", baseline)
+        with stage_run("train", settings.register_.name) as run:
+            for entry in trained.report["history"]:
+                run.metrics({f"train_{key}": value for key, value in entry.items() if key != "epoch"}, step=int(entry["epoch"]))
 
 
 def search(settings: Params) -> None:
@@ -101,7 +101,7 @@ def search(settings: Params) -> None:
     model = read_state(STATE).model()
     with _resumable("search", settings, STATE / "manifest.json") as resume:
         found = find_sizes(settings, data.vocabulary, model, parts["train"], parts["validation"], resume, say)
-    found.write(SEARCH)
+        found.write(SEARCH)
 
 
 def compress(settings: Params) -> None:
@@ -116,23 +116,29 @@ def compress(settings: Params) -> None:
     found = Found.read(SEARCH, state.config)
     with _resumable("compress", settings, STATE / "manifest.json", SEARCH / "model.safetensors") as resume:
         result = packing.compress(settings, found, state, data.vocabulary, tuning, CACHE / "control", resume)
-    lineage = {"data": files.sha256(VALIDATE / "accepted.json"), "parent": files.read_json(PARENT / "parent.json")}
-    result.write(COMPRESS, packing.contents(settings, result, data.vocabulary, data.scaling, lineage))
+        lineage = {
+            "data": files.sha256(VALIDATE / "accepted.json"),
+            "parent": files.read_json(PARENT / "parent.json"),
+            "split": data.provenance,
+        }
+        result.write(COMPRESS, packing.contents(settings, result, data.vocabulary, data.scaling, lineage))
     packing.check_budget(BUNDLE / "table.safetensors", result.report.get("budget_bytes"))
 
 
 def evaluate(settings: Params) -> None:
     """Score the packed table beside the masked one, the control, the baseline and the parent."""
+    from amtl.release.breakdown import describe
     from amtl.release.candidates import Candidates, score_candidates, table_metrics
-    from amtl.release.evaluation import describe
     from amtl.release.registry import stage_run
     from amtl.release.report import model_card
     from amtl.training.state import read_state
 
     data = _Inputs(settings)
     test = data.parts("test")["test"]
-    candidates = Candidates.read(COMPRESS, read_state(STATE).config, _parent_folder("bundle"))
-    metrics, predictions = score_candidates(candidates, data.frame("test"), test, settings.evaluate.batch_size)
+    comparable = _parent_folder("bundle") if not data.parent_overlap() else None
+    candidates = Candidates.read(COMPRESS, read_state(STATE).config, comparable)
+    fields = candidates.parent.events.fields if candidates.parent else ()
+    metrics, predictions = score_candidates(candidates, data.frame("test", fields), test, settings.evaluate.batch_size)
     metrics |= table_metrics(BUNDLE, candidates.packed)
     metrics |= {f"{name}_logistic": value for name, value in files.read_json(TRAIN / "baseline.json").items()}
     evaluation = _context(settings) | describe(
@@ -158,7 +164,16 @@ def champion_metrics(settings: Params, bundle: Path) -> dict[str, Any]:
     """Metrics of any bundle on the test rows of today: what the gate compares with."""
     from amtl.release.candidates import bundle_metrics
 
-    return bundle_metrics(bundle, _Inputs(settings).frame("test"), settings.events.label)
+    manifest = files.read_json(bundle / files.MANIFEST)
+    fields = EventsParams.model_validate(manifest["events"]).fields
+    return bundle_metrics(bundle, _Inputs(settings).frame("test", fields), settings.events.label)
+
+
+def why_not_comparable(settings: Params, bundle: Path) -> str | None:
+    """Why a bundle's metrics on today's test rows would flatter it: it may have trained on them. None if it cannot have."""
+    from amtl.data.split import overlap
+
+    return overlap(files.read_json(bundle / files.MANIFEST)["lineage"].get("split"), _Inputs(settings).provenance)
 
 
 class _Inputs:
@@ -181,12 +196,27 @@ class _Inputs:
 
         return load_parts(self.partitions, self.settings.events, self.bounds, self.vocabulary.lookup, self.scaling, names)
 
-    def frame(self, part: Part) -> Any:
-        """A part of the split as a polars frame of raw values."""
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What decides which rows are test rows."""
+        from amtl.data.split import provenance
+
+        return provenance(self.settings.events, self.bounds)
+
+    def parent_overlap(self) -> str | None:
+        """Why the pinned parent may have trained on today's test rows; None if it cannot have, or if there is none."""
+        bundle = _parent_folder("bundle")
+        return why_not_comparable(self.settings, bundle) if bundle else None
+
+    def frame(self, part: Part, fields: Iterable[FieldParams] = ()) -> Any:
+        """A part of the split as a polars frame of raw values; columns of `fields` that params.yaml no longer names come along."""
         from amtl.data.events import scan
         from amtl.data.split import select
 
-        return select(scan(self.partitions, self.settings.events), self.settings.events, self.bounds, part).collect()
+        events = self.settings.events
+        gone = [field.model_copy(update={"optional": True}) for field in fields if field.name not in {own.name for own in events.fields}]
+        wider = events.model_copy(update={"fields": (*events.fields, *gone)})
+        return select(scan(self.partitions, wider), events, self.bounds, part).collect()
 
 
 def _accepted() -> list[Partition]:
@@ -198,6 +228,14 @@ def _accepted() -> list[Partition]:
     if {part.day: part.digest for part in found} != accepted:
         raise DataError(f"{EVENTS} is not what was validated; run: dvc repro validate")
     return found
+
+
+def _usable_state(data: _Inputs) -> Path | None:
+    """The parent's state, unless it may have seen today's test rows."""
+    reason = data.parent_overlap()
+    if reason:
+        say(f"cold start: the parent cannot be used, {reason}")
+    return None if reason else _parent_folder("state")
 
 
 def _parent_folder(name: str) -> Path | None:
@@ -219,7 +257,8 @@ class _resumable:
 
     def __init__(self, stage: str, settings: Params, *made: Path) -> None:
         inputs = [files.sha256(path) for path in (VALIDATE / "accepted.json", COUNT / "vocabulary.parquet", PARENT / "parent.json", *made)]
-        self.path = CACHE / "resume" / stage / files.digest_of([settings.model_dump(mode="json"), inputs])[:16]
+        code = files.code_digest("amtl.data", "amtl.model", "amtl.training")
+        self.path = CACHE / "resume" / stage / files.digest_of([settings.model_dump(mode="json"), inputs, code])[:16]
 
     def __enter__(self) -> Path:
         return self.path
@@ -231,8 +270,11 @@ class _resumable:
 
 def _context(settings: Params) -> dict[str, Any]:
     """What the report says of how the result came about."""
+    warm_start = files.read_json(TRAIN / "report.json")["warm_start"]
+    if warm_start["parent"] != "none":
+        warm_start["parent"] = files.read_json(PARENT / "parent.json")
     return {
-        "warm_start": files.read_json(TRAIN / "report.json")["warm_start"],
+        "warm_start": warm_start,
         "search": files.read_json(SEARCH / "report.json"),
         "split": files.read_json(COUNT / "report.json")["rows"],
         "dim": settings.train.dim,
@@ -265,4 +307,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from amtl import environment
+
+    environment.apply(Path.cwd())  # a stage run by hand needs the stores too; what is set already wins
     sys.exit(main(sys.argv[1:]))

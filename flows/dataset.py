@@ -39,6 +39,7 @@ def install(root: Path, section: Mapping[str, Any], write: Callable[[Path], T], 
         DataError: another data set is here, and `replace` was not asked for.
     """
     _refuse_other(root, section["name"], replace)
+    _refuse_strangers(root, section["name"], replace)
     result = write(root / stages.EVENTS)
     _describe_and_pin(root, section, replace)
     return result
@@ -61,6 +62,16 @@ def _refuse_other(root: Path, name: str, replace: bool) -> None:
     present = params.load(root / "params.yaml").events.name
     if present != name and not replace:
         raise DataError(f"this workspace holds the data set {present!r} (events.name), not {name!r}; to swap it, add --replace")
+
+
+def _refuse_strangers(root: Path, name: str, replace: bool) -> None:
+    """Days that a user put beside the sample's own are not overwritten unasked."""
+    from amtl.data.sample import is_sample_file
+
+    strangers = sorted((root / stages.EVENTS).glob("date=*/*.parquet")) if name == "sample" and not replace else []
+    strangers = [path for path in strangers if not is_sample_file(path)]
+    if strangers:
+        raise DataError(f"{strangers[0]} was not written by `amtl sample`; to write the sample over it, add --replace")
 
 
 def _describe_and_pin(root: Path, section: Mapping[str, Any], replace: bool) -> None:

@@ -144,13 +144,22 @@ def _verdict(settings: Params, version: Version, champion: Version | None) -> Ve
     if "amtl.rolled_back_at" in version.tags:
         when = version.tags["amtl.rolled_back_at"]
         return Verdict("HOLD", (f"version {version.number} was rolled back from at {when}; only `amtl promote` brings it back",))
-    return judge(files.read_json(stages.METRICS), metrics_of(settings, champion) if champion else None, settings.gate)
+    challenger = files.read_json(stages.METRICS)
+    if champion is None:
+        return judge(challenger, None, settings.gate)
+    bundle = registry.fetch(champion.name, champion.number, "bundle", CHAMPION)
+    reason = stages.why_not_comparable(settings, bundle)
+    if reason is None:
+        return judge(challenger, stages.champion_metrics(settings, bundle), settings.gate)
+    alone = judge(challenger, None, settings.gate)
+    held = f"version {champion.number}, the champion, cannot be compared on today's test rows: {reason}; `amtl promote` decides by hand"
+    return alone if alone.decision == "REJECT" else Verdict("HOLD", (held,))
 
 
 def _figures() -> dict[str, Any]:
     """The metrics that `amtl status` shows of a version, as tags."""
     metrics = files.read_json(stages.METRICS)
-    return {"amtl.auc": metrics["auc"], "amtl.table_bytes": metrics["table_bytes"]}
+    return {"amtl.auc": metrics.get("auc"), "amtl.table_bytes": metrics["table_bytes"]}
 
 
 def _in_words(parent: Mapping[str, Any]) -> str:

@@ -42,7 +42,10 @@ def _data(root: Path) -> str:
     except DataError as error:
         return str(error)
     files = [path for part in parts for path in part.files]
-    rows = pl.scan_parquet(files).select(pl.len()).collect().item()
+    try:
+        rows = pl.scan_parquet(files, glob=False).select(pl.len()).collect().item()
+    except pl.exceptions.PolarsError:
+        return "a file cannot be read; `dvc repro validate` names it"
     digest = data.pinned(root)
     pinned = f"pinned as {digest[:12]}" if data.is_clean(root) else "changed since they were pinned; `amtl retrain` takes them in"
     return f"{len(parts)} days ({parts[0].day} to {parts[-1].day}), {rows:,} events, {pinned}"

@@ -19,12 +19,22 @@ if TYPE_CHECKING:
     import torch
 
 
+LARGEST = 1e6
+"""Standard deviations from the mean beyond which a number is taken for a mistake."""
+
+
 @dataclass(frozen=True)
 class Scaling:
     """Mean and standard deviation of each numeric field over the training rows; missing numbers take the mean."""
 
     mean: dict[str, float] = field(default_factory=dict)
     std: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number, as a damaged file may hold it."""
+        for name, value in [*self.mean.items(), *self.std.items()]:
+            if not isinstance(value, int | float) or not np.isfinite(value):
+                raise ValueError(f"the scaling of {name} is {value!r}, which is no finite number")
 
 
 @dataclass(frozen=True)
@@ -117,8 +127,8 @@ def _encode_bag(lists: pl.Series, name: str, lookup: RowLookup) -> Bag:
 
 def _standardised(numbers: pl.Series, name: str, scaling: Scaling) -> np.ndarray:
     mean, std = scaling.mean.get(name, 0.0), scaling.std.get(name, 1.0)
-    filled = numbers.cast(pl.Float64, strict=False).fill_nan(None).fill_null(mean)
-    return ((filled - mean) / (std if std > 0 else 1.0)).to_numpy()
+    standardised = ((numbers.cast(pl.Float64, strict=False) - mean) / (std if std > 0 else 1.0)).to_numpy()
+    return np.where(np.abs(standardised) <= LARGEST, standardised, 0.0)  # missing, NaN, infinite or absurd: the mean
 
 
 def _take_bag(bag: Bag, index_B: torch.Tensor) -> Bag:

@@ -167,6 +167,14 @@ def add_day(root: Path) -> SampleReport:
     return _report(root, settings, range(day, day + 1), len(present) + 1)
 
 
+def is_sample_file(file: Path) -> bool:
+    """Whether a Parquet file says that it was written here."""
+    try:
+        return METADATA in pl.read_parquet_metadata(file)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+
+
 def make_day(settings: Settings, day: int) -> tuple[pl.DataFrame, np.ndarray]:
     """Events of a day in order of time, and the true probability of a click for each, float64 [rows]."""
     events, logits, random = _unlabelled(settings, day)

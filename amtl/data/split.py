@@ -141,6 +141,36 @@ def held_out_by_hash(events: EventsParams) -> pl.Expr:
     return _content_hash(events) < _hash_below(events.split.validation / (1 - events.split.test))
 
 
+def provenance(events: EventsParams, bounds: SplitBounds) -> dict[str, Any]:
+    """What decides which rows are test rows, as JSON; a bundle carries it."""
+    split = events.split
+    hashed = sorted([field.name for field in events.fields] + ([events.time] if events.time else []))
+    decides: dict[str, Any] = {
+        "time": {"column": events.time, "test_from": bounds.to_json()["test_from"]},
+        "random": {"seed": split.seed, "test": split.test, "hashed": hashed},
+        "column": {"column": split.column},
+    }
+    return {"kind": split.kind, **decides[split.kind]}
+
+
+def overlap(then: Any, now: dict[str, Any]) -> str | None:
+    """Why a model trained under the split `then` may have trained on rows that are test rows under `now`; None if it cannot.
+
+    Args:
+        then, now: as `provenance` gives them; anything else was made by an unknown split.
+    """
+    if not isinstance(then, dict) or then.get("kind") != now["kind"]:
+        return "it was trained under another kind of split"
+    if now["kind"] == "random":
+        same = all(then[key] == now[key] for key in ("seed", "hashed")) and then["test"] >= now["test"]
+        return None if same else "it was trained under a random split by another seed, share or set of fields"
+    if then["column"] != now["column"]:
+        return "it was trained under a split by another column"
+    if now["kind"] == "time" and then["test_from"] > now["test_from"]:
+        return f"it was trained on rows up to {then['test_from']}, and test begins at {now['test_from']}"
+    return None
+
+
 def select(frame: pl.LazyFrame, events: EventsParams, bounds: SplitBounds, part: Part) -> pl.LazyFrame:
     """The rows of a part of the split; the three parts are disjoint and complete.
 

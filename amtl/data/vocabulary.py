@@ -37,6 +37,8 @@ class RowLookup:
         """Table rows of raw values, int64 of the same length; null and unknown values get the field's unknown row."""
         typed, unknown = self._by_field[field]
         plain = values.cast(pl.String) if isinstance(values.dtype, pl.Categorical | pl.Enum) else values
+        if plain.dtype.is_float():  # as pandas gives integers beside missing ones; what is not whole is no known value
+            plain = plain.set(plain != plain.round(), None)
         wanted = plain.cast(typed.schema["value"], strict=False).alias("value").to_frame()
         return wanted.join(typed, on="value", how="left", maintain_order="left")["row"].fill_null(unknown).to_numpy()
 
@@ -125,7 +127,8 @@ class Vocabulary:
             rows: training rows.
         """
         shown_V = self.counts_V.copy()
-        shown_V[list(self.offsets.values())] += round(unknown_rate * rows)
+        for first, size in zip(self.offsets.values(), self.sizes.values(), strict=True):
+            shown_V[first] += round(unknown_rate * max(rows, int(self.counts_V[first : first + size].sum())))
         return shown_V
 
     @cached_property

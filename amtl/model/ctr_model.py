@@ -86,7 +86,7 @@ def build(config: ModelConfig, rows: int, init_std: float, sparse: bool = True) 
 
 
 def restore(config: ModelConfig, weights: dict[str, Tensor]) -> CTRModel:
-    """The full-width model that `full_precision` described, a stored rotation included.
+    """The full-width model that `weights_of` described, a stored rotation included.
 
     Raises:
         ValueError: the weights are not those of such a model.
@@ -102,6 +102,6 @@ def restore(config: ModelConfig, weights: dict[str, Tensor]) -> CTRModel:
     return model
 
 
-def full_precision(model: nn.Module) -> dict[str, Tensor]:
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Every weight and buffer, detached, on the CPU, contiguous: what goes into a safetensors file."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

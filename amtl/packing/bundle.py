@@ -24,7 +24,7 @@ from amtl.data.batches import Batch, Scaling, encode
 from amtl.data.vocabulary import RowLookup, Vocabulary
 from amtl.errors import ArtifactError, DataError
 from amtl.files import digest_of, publish_folder, publish_tensors, publish_text, read_tensors, verify_manifest, write_manifest
-from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision
+from amtl.model.ctr_model import CTRModel, ModelConfig, weights_of
 from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
 from amtl.params import EventsParams
 from amtl.training.basis import CODES
@@ -67,7 +67,7 @@ def write(path: Path, contents: Contents) -> None:
     rows = contents.vocabulary.table_rows().with_columns(pl.Series("packed", packed_V.numpy()), pl.Series("size", sizes_V.numpy()))
     with publish_folder(path) as folder:
         publish_tensors(folder / "table.safetensors", table)
-        publish_tensors(folder / "model.safetensors", full_precision(model.backbone))
+        publish_tensors(folder / "model.safetensors", weights_of(model.backbone))
         rows.select("field", "value", pl.col("packed").alias("row")).write_parquet(folder / "vocabulary.parquet")
         rows.select("field", pl.col("packed").alias("row"), "count", "size").write_parquet(folder / "sizes.parquet")
         publish_text(folder / "MODEL_CARD.md", contents.card)

@@ -13,8 +13,8 @@ from torch import Tensor
 from amtl.data.batches import Batch, Scaling
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ArtifactError, BudgetError
-from amtl.files import digest_of, publish_folder, publish_json, publish_tensors, read_tensors, verify_manifest, write_manifest
-from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision, restore
+from amtl.files import code_digest, digest_of, publish_folder, publish_json, publish_tensors, read_tensors, verify_manifest, write_manifest
+from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
 from amtl.packing.budget import Costs, dense_bytes, sizes_within
@@ -61,8 +61,8 @@ class Compressed:
 
     def write(self, folder: Path, packed: bundle.Contents) -> None:
         """Write bundle/, masked.safetensors, control.safetensors and report.json."""
-        publish_tensors(folder / "masked.safetensors", full_precision(self.model))
-        publish_tensors(folder / "control.safetensors", full_precision(self.control))
+        publish_tensors(folder / "masked.safetensors", weights_of(self.model))
+        publish_tensors(folder / "control.safetensors", weights_of(self.control))
         bundle.write(folder / "bundle", packed)
         publish_json(folder / "report.json", self.report)
 
@@ -181,10 +181,9 @@ def check_budget(table: Path, budget_bytes: int | None) -> None:
 
 def _control(start: CTRModel, config: ModelConfig, tuning: Tuning, cache: Path) -> CTRModel:
     """The fixed-width model after the same fine-tuning; trained once for the same start, data and settings."""
-    weights = full_precision(start)
-    key = digest_of(
-        [_fingerprint(weights), _fingerprint(_tensors(tuning.train)), _fingerprint(_tensors(tuning.validation)), str(tuning.settings)]
-    )
+    weights = weights_of(start)
+    data = [_fingerprint(_tensors(tuning.train)), _fingerprint(_tensors(tuning.validation))]
+    key = digest_of([_fingerprint(weights), *data, str(tuning.settings), code_digest("amtl.model", "amtl.training")])
     kept = cache / key[:32]
     try:
         verify_manifest(kept)
@@ -193,7 +192,7 @@ def _control(start: CTRModel, config: ModelConfig, tuning: Tuning, cache: Path) 
         model = restore(config, {name: tensor.clone() for name, tensor in weights.items()})
         tuning.run(model)
         with publish_folder(kept) as folder:
-            publish_tensors(folder / "weights.safetensors", full_precision(model))
+            publish_tensors(folder / "weights.safetensors", weights_of(model))
             write_manifest(folder, format=1, kind="control")
     return restore(config, read_tensors(kept / "weights.safetensors"))
 

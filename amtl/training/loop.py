@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from amtl.data.batches import Bag, Batch
 from amtl.errors import ParamsError
-from amtl.model.ctr_model import CTRModel, full_precision
+from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.release.evaluate import score
 from amtl.training import checkpoint
 from amtl.training.optimizers import Optimizers
@@ -215,7 +215,7 @@ class Trainer:
             return
         steps_an_epoch = -(-rows // self.settings.batch_size)
         tensors = {
-            **{f"model.{name}": tensor for name, tensor in full_precision(self.model).items()},
+            **{f"model.{name}": tensor for name, tensor in weights_of(self.model).items()},
             **{f"best.{name}": tensor.cpu() for name, tensor in self.best.items()},
             **{f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()},
             "random": torch.get_rng_state(),

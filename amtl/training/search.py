@@ -136,8 +136,11 @@ def cutting_costs_GO(model: CTRModel, data: Batch, group_V: Tensor, groups: int,
         (gradient_MD,) = torch.autograd.grad(logits_B.sum(), vectors_MD)
         p_B = torch.sigmoid(logits_B.detach())
         moved_MD = (gradient_MD * vectors_MD.detach()).flip(1).cumsum(1).flip(1)  # column t: sum over j >= t
-        cost_MD = 0.5 * (p_B * (1 - p_B))[event_M].unsqueeze(1) * moved_MD.square()
-        total_GO[:, :-1].index_add_(0, group_V[rows_M.cpu()], cost_MD.double().cpu())
+        # An event may look up several values of one group (a list): they are cut together, so their effects add before squaring.
+        pair_P, place_M = torch.unique(event_M * groups + group_V.to(device)[rows_M], return_inverse=True)
+        moved_PD = moved_MD.new_zeros(len(pair_P), moved_MD.shape[1]).index_add_(0, place_M, moved_MD)
+        cost_PD = 0.5 * (p_B * (1 - p_B))[pair_P // groups].unsqueeze(1) * moved_PD.square()
+        total_GO[:, :-1].index_add_(0, (pair_P % groups).cpu(), cost_PD.double().cpu())
         seen += len(batch)
         if seen >= rows:
             break

@@ -15,7 +15,7 @@ from amtl.data.batches import Batch
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ArtifactError
 from amtl.files import publish_json, publish_tensors, read_tensors
-from amtl.model.ctr_model import CTRModel, ModelConfig, full_precision, restore
+from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
 from amtl.params import Params
 from amtl.training.basis import balanced_basis, curvature_FDD, rotate, tail_energies
 from amtl.training.loop import Trainer, pick_device
@@ -43,7 +43,7 @@ class Found:
 
     def write(self, folder: Path) -> None:
         """Write model.safetensors, front.safetensors or sizes.safetensors, and report.json."""
-        publish_tensors(folder / "model.safetensors", full_precision(self.model))
+        publish_tensors(folder / "model.safetensors", weights_of(self.model))
         if self.front is not None:
             self.front.write(folder / "front.safetensors")
         (folder / "sizes.safetensors").unlink(missing_ok=True)  # of a search in the other mode

@@ -17,7 +17,7 @@ from torch import Tensor
 from amtl.data.vocabulary import SCHEMA, Vocabulary
 from amtl.errors import ArtifactError
 from amtl.files import publish_folder, publish_tensors, read_tensors, verify_manifest, write_manifest
-from amtl.model.ctr_model import TABLE, CTRModel, ModelConfig, full_precision, restore
+from amtl.model.ctr_model import TABLE, CTRModel, ModelConfig, restore, weights_of
 from amtl.params import EventsParams
 from amtl.training.optimizers import Optimizers
 
@@ -52,7 +52,7 @@ def field_names(events: EventsParams) -> tuple[str, ...]:
 def write_state(path: Path, model: CTRModel, optimizers: Optimizers, vocabulary: Vocabulary, events: EventsParams) -> None:
     """Write a state; the folder appears whole or not at all."""
     with publish_folder(path) as folder:
-        publish_tensors(folder / "weights.safetensors", full_precision(model))
+        publish_tensors(folder / "weights.safetensors", weights_of(model))
         publish_tensors(folder / "optimizer.safetensors", optimizers.tensors())
         vocabulary.frame.write_parquet(folder / "vocabulary.parquet")
         write_manifest(folder, format=FORMAT, kind="state", model=model.config.to_json(), fields=list(field_names(events)))

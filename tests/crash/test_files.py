@@ -203,7 +203,7 @@ def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path):
     holder.kill()
     holder.wait()
     with files.workspace_lock(tmp_path):
-        assert os.environ["AMTL_LOCK_HELD"] == str(tmp_path / "build" / ".lock")
+        assert os.environ["AMTL_LOCK_HELD"] == str(tmp_path / ".amtl.lock")
     assert "AMTL_LOCK_HELD" not in os.environ
 
 

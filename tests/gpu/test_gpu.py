@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy import equal_weights, silent, toy, with_settings
 
-from amtl.model.ctr_model import full_precision
+from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins, OrderedTwins
 from amtl.packing.compress import compress, tuning_for
@@ -76,7 +76,7 @@ def test_a_few_steps_lead_to_the_same_weights(backbone):
         trainer = Trainer(model, FIT, device, problem.unknown_rows_F, log=silent)
         for batch in list(problem.train.shuffled(64, 0, 0))[:5]:
             trainer.step(batch.to(device))
-        ends.append((full_precision(model), predict(model, problem.validation, device)))
+        ends.append((weights_of(model), predict(model, problem.validation, device)))
     for name, tensor in ends[0][0].items():
         torch.testing.assert_close(ends[1][0][name], tensor, rtol=1e-2, atol=1e-4, msg=name)
     assert ends[1][1] == pytest.approx(ends[0][1], abs=1e-4)
@@ -149,7 +149,7 @@ def test_all_stages_run_from_a_warm_start_to_a_cut_model(backbone, mode, tmp_pat
     found = Found.read(tmp_path / "search", state.config)
     tuning = tuning_for(problem.settings, problem.vocabulary, problem.train, problem.validation, silent)
     result = compress(problem.settings, found, state, problem.vocabulary, tuning, tmp_path / "cache")
-    assert {tensor.device.type for tensor in full_precision(result.model).values()} == {"cpu"}
+    assert {tensor.device.type for tensor in weights_of(result.model).values()} == {"cpu"}
     assert {weight.device.type for model in (result.model, result.control) for weight in model.parameters()} == {"cpu"}
     assert not result.model.embedding.weight[torch.arange(6) >= result.sizes_V.unsqueeze(1)].any()
 
@@ -159,7 +159,7 @@ def test_a_state_from_cuda_is_read_on_the_cpu(tmp_path):
     trained = train(problem.settings, problem.vocabulary, problem.train, problem.validation, None, None, silent)
     trained.write(tmp_path / "state")
     state = read_state(tmp_path / "state")
-    assert equal_weights(state.weights, full_precision(trained.model))
+    assert equal_weights(state.weights, weights_of(trained.model))
     assert equal_weights(state.moments, trained.optimizers.tensors())
 
 

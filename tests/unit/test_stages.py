@@ -53,7 +53,7 @@ def test_a_stage_runs_with_the_settings_and_holds_the_workspace(workspace, monke
 
     def stage(given):
         seen.append(given.train.epochs)
-        assert (workspace / "build" / ".lock").exists()
+        assert (workspace / ".amtl.lock").exists()
 
     monkeypatch.setitem(stages.STAGES, "train", stage)
     assert stages.main(["train"]) == 0

@@ -6,7 +6,8 @@ import pytest
 import torch
 from toy import toy
 
-from amtl.data.batches import Scaling, encode
+from amtl.data.batches import Scaling, _standardised, encode
+from amtl.data.vocabulary import RowLookup
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +104,13 @@ def test_a_device_holds_all_parts(problem):
     moved = problem.train.to(torch.device("meta"))
     assert all(tensor.is_meta for tensor in (moved.ids_BF, moved.numbers_BK, moved.labels_B))
     assert all(tensor.is_meta for bag in moved.bags for tensor in (bag.rows_M, bag.offsets_N))
+
+
+def test_numbers_that_no_model_can_read_are_the_mean():
+    series = pl.Series("age", [30.0, float("inf"), float("-inf"), float("nan"), 1e300, None])
+    assert _standardised(series, "age", Scaling({"age": 20.0}, {"age": 5.0})).tolist() == [2.0, 0, 0, 0, 0, 0]
+
+
+def test_an_integer_that_is_not_whole_is_no_known_value():
+    lookup = RowLookup(pl.DataFrame({"field": ["u", "u"], "value": [None, "3"], "row": [0, 1]}), {"u": "integer"})
+    assert lookup.rows("u", pl.Series([3.0, 3.7, None])).tolist() == [1, 0, 0]

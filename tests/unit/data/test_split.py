@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from amtl.data.events import partitions, scan
-from amtl.data.split import PARTS, SplitBounds, membership, select, split_bounds, time_range
+from amtl.data.split import PARTS, SplitBounds, membership, overlap, select, split_bounds, time_range
 from amtl.errors import DataError
 
 
@@ -76,3 +76,41 @@ def test_the_hash_that_splits_is_the_one_that_split_before():
     rows = pl.DataFrame({"user": range(12), "item": [None, "a", "b"] * 4, "tags": [["x"], []] * 6, "price": [0.5, None, 2.0, 3.0] * 3})
     members = [rows.select(membership(events, SplitBounds(), part)).to_series().arg_true().to_list() for part in PARTS]
     assert members == [[0, 1, 2, 3, 4, 6], [], [5, 7, 8, 9, 10, 11]]
+
+
+def by_time(test_from):
+    return {"kind": "time", "column": "timestamp", "test_from": test_from}
+
+
+def by_hash(seed=0, test=0.1, hashed=("a", "b")):
+    return {"kind": "random", "seed": seed, "test": test, "hashed": list(hashed)}
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        (by_time("2026-01-18"), by_time("2026-01-18")),
+        (by_time("2026-01-18"), by_time("2026-01-19")),
+        (by_hash(), by_hash()),
+        (by_hash(test=0.2), by_hash(test=0.1)),
+        ({"kind": "column", "column": "split"}, {"kind": "column", "column": "split"}),
+    ],
+)
+def test_a_parent_that_never_saw_todays_test_rows_may_be_used(then, now):
+    assert overlap(then, now) is None
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        (None, by_time("2026-01-18")),
+        (by_hash(), by_time("2026-01-18")),
+        (by_time("2026-01-19"), by_time("2026-01-18")),
+        (by_hash(seed=1), by_hash()),
+        (by_hash(test=0.1), by_hash(test=0.2)),
+        (by_hash(hashed=("a",)), by_hash()),
+        ({"kind": "column", "column": "part"}, {"kind": "column", "column": "split"}),
+    ],
+)
+def test_a_parent_that_may_have_trained_on_todays_test_rows_is_named(then, now):
+    assert "trained" in overlap(then, now)

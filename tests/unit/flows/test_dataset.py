@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -58,3 +59,12 @@ def test_another_data_set_is_not_overwritten(tmp_path):
     with pytest.raises(DataError, match=r"'sample'.*'movielens-100k'.*--replace"):
         dataset.install(tmp_path, MOVIELENS_100K, lambda folder: pytest.fail("written"), replace=False)
     assert (tmp_path / "params.yaml").read_text() == TEXT
+
+
+def test_days_that_a_user_put_beside_the_sample_are_not_overwritten_unasked(tmp_path):
+    (tmp_path / "params.yaml").write_text(TEXT)
+    day = tmp_path / "data" / "events" / "date=2026-05-01"
+    day.mkdir(parents=True)
+    pl.DataFrame({"user_id": [1]}).write_parquet(day / "mine.parquet")
+    with pytest.raises(DataError, match=r"mine\.parquet was not written by `amtl sample`"):
+        dataset.install(tmp_path, EVENTS, lambda root: pytest.fail("wrote over it"), replace=False)

@@ -6,7 +6,7 @@ from torch import nn
 from toy import equal_weights, toy
 
 from amtl.model.backbones import DLRMBackbone, MLPBackbone, perceptron
-from amtl.model.ctr_model import CTRModel, ModelConfig, build, full_precision, restore
+from amtl.model.ctr_model import CTRModel, ModelConfig, build, restore, weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 
 B, F, D = 5, 3, 4
@@ -70,15 +70,15 @@ def test_a_model_is_restored_from_its_weights(backbone, rotated):
     model = problem.model()
     if rotated:
         model.embedder.register_buffer("basis_FDD", torch.randn(3, 6, 6))
-    weights = full_precision(model)
+    weights = weights_of(model)
     restored = restore(problem.config, weights)
-    assert equal_weights(full_precision(restored), weights)
+    assert equal_weights(weights_of(restored), weights)
     assert torch.equal(restored(problem.validation), model(problem.validation))
 
 
 def test_weights_of_another_model_are_refused():
     problem = toy()
-    weights = full_precision(problem.model())
+    weights = weights_of(problem.model())
     for damaged in (
         {name: tensor for name, tensor in weights.items() if name != "embedder.lookup.weight"},
         {name: tensor for name, tensor in weights.items() if name != "backbone.layers.0.weight"},
@@ -98,7 +98,7 @@ def test_a_configuration_survives_json():
 def test_initial_values_depend_on_the_seed_alone():
     def fresh(seed):
         torch.manual_seed(seed)
-        return full_precision(build(toy().config, 20, init_std=0.01))
+        return weights_of(build(toy().config, 20, init_std=0.01))
 
     assert equal_weights(fresh(1), fresh(1))
     assert not equal_weights(fresh(1), fresh(2))

@@ -10,7 +10,7 @@ from toy import equal_weights, silent, toy, with_settings
 import amtl
 from amtl.errors import BudgetError
 from amtl.files import read_json, read_tensors
-from amtl.model.ctr_model import TABLE, full_precision
+from amtl.model.ctr_model import TABLE, weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
 from amtl.packing.budget import dense_bytes
@@ -78,8 +78,8 @@ def test_the_bundle_predicts_what_the_cut_model_does(trained, cache, tmp_path):
     assert np.array_equal(packed.predict(problem.raw), predict(result.model, problem.validation, CPU))
     assert packed.manifest["lineage"] == {"data": "digest", "budget": "0.8", "mode": "budget", "seed": 0, "precision": "fp32"}
     assert "toy" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
-    assert equal_weights(read_tensors(tmp_path / "masked.safetensors"), full_precision(result.model))
-    assert equal_weights(read_tensors(tmp_path / "control.safetensors"), full_precision(result.control))
+    assert equal_weights(read_tensors(tmp_path / "masked.safetensors"), weights_of(result.model))
+    assert equal_weights(read_tensors(tmp_path / "control.safetensors"), weights_of(result.control))
     assert read_json(tmp_path / "report.json")["sizes"] == result.report["sizes"]
 
 
@@ -132,9 +132,9 @@ def test_the_control_is_trained_once_for_all_budgets_and_precisions(mlp, tmp_pat
     assert counted == ["control", "cut"]
     others = [mlp.compress(tmp_path, compress=change)[1] for change in ({"budget": 0.7}, {"precision": "int8"}, {})]
     assert counted == ["control", "cut", "cut", "cut", "cut"]
-    assert all(equal_weights(full_precision(first.control), full_precision(other.control)) for other in others)
+    assert all(equal_weights(weights_of(first.control), weights_of(other.control)) for other in others)
     assert others[0].sizes_V.sum() < first.sizes_V.sum()
-    assert equal_weights(full_precision(first.model), full_precision(others[2].model))
+    assert equal_weights(weights_of(first.model), weights_of(others[2].model))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_other_fine_tuning_makes_another_control(mlp, tmp_path, monkeypatch, cha
     first, counted = mlp.compress(tmp_path)[1], runs(monkeypatch)
     other = mlp.compress(tmp_path, **change)[1]
     assert counted == ["control", "cut"]
-    assert not equal_weights(full_precision(first.control), full_precision(other.control))
+    assert not equal_weights(weights_of(first.control), weights_of(other.control))
 
 
 def test_other_events_or_another_start_make_another_control(mlp, tmp_path, monkeypatch):
@@ -173,7 +173,7 @@ def test_a_damaged_control_is_trained_again(mlp, tmp_path, monkeypatch, damage):
     counted = runs(monkeypatch)
     again = mlp.compress(tmp_path)[1]
     assert counted == ["control", "cut"]
-    assert equal_weights(full_precision(first.control), full_precision(again.control))
+    assert equal_weights(weights_of(first.control), weights_of(again.control))
     assert kept.read_bytes() == content
 
 
@@ -181,8 +181,8 @@ def test_the_control_is_full_width_and_starts_where_the_cut_model_does(mlp, tmp_
     """With a whole table there is nothing to cut: control and cut model are then one."""
     _, whole = mlp.compress(tmp_path, compress={"budget": "1 MB"})
     assert (whole.sizes_V == 6).all()
-    control = full_precision(whole.control)
-    model = {name.replace("lookup.embedding.", "lookup."): tensor for name, tensor in full_precision(whole.model).items()}
+    control = weights_of(whole.control)
+    model = {name.replace("lookup.embedding.", "lookup."): tensor for name, tensor in weights_of(whole.model).items()}
     del model["embedder.lookup.sizes_V"]
     assert equal_weights(control, model)
 
@@ -225,5 +225,5 @@ def test_paper_mode_s_control_gets_the_same_training_from_the_trained_state(pape
     tuning = tuning_for(problem.settings, problem.vocabulary, problem.train, problem.validation, silent)
     assert (tuning.settings.epochs, tuning.settings.keep_last, tuning.settings.keep_start) == (2, True, False)
     tuning.run(expected)
-    assert equal_weights(full_precision(result.control), full_precision(expected))
-    assert not torch.equal(full_precision(result.control)[TABLE], paper.state.weights[TABLE])
+    assert equal_weights(weights_of(result.control), weights_of(expected))
+    assert not torch.equal(weights_of(result.control)[TABLE], paper.state.weights[TABLE])

@@ -10,7 +10,7 @@ from toy import silent, toy, with_settings
 
 from amtl import files
 from amtl.errors import ArtifactError
-from amtl.model.ctr_model import full_precision
+from amtl.model.ctr_model import weights_of
 from amtl.packing.compress import Compressed, contents, cut
 from amtl.release.candidates import Candidates, bundle_metrics, score_candidates, table_metrics
 from amtl.training.loop import FitSettings, Trainer
@@ -119,7 +119,7 @@ def test_results_of_other_settings_are_refused(written, tmp_path):
     problem, folder, result = written
     with pytest.raises(ArtifactError, match="dvc repro compress"):
         Candidates.read(folder, with_settings(problem, train={"hidden": [5]}).config, None)
-    weights = {name: tensor for name, tensor in full_precision(result.model).items() if "sizes" not in name}
+    weights = {name: tensor for name, tensor in weights_of(result.model).items() if "sizes" not in name}
     copy = shutil.copytree(folder, tmp_path / "copy")
     files.publish_tensors(copy / "masked.safetensors", weights)
     with pytest.raises(ArtifactError, match="dvc repro compress"):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import equal_weights, silent, toy
 
-from amtl.model.ctr_model import full_precision
+from amtl.model.ctr_model import weights_of
 from amtl.release.evaluate import score
 from amtl.training.loop import FitSettings, Trainer, platt, predict
 
@@ -96,7 +96,7 @@ def test_a_resumed_run_is_calibrated_once(tmp_path):
         model = problem.model(seed=seed)
         resume = tmp_path / "resume" if ends else None
         Trainer(model, FIT, CPU, problem.unknown_rows_F, resume=resume, log=silent).fit(problem.train, problem.validation)
-        ends.append(full_precision(model))
+        ends.append(weights_of(model))
     assert equal_weights(ends[0], ends[1])
     assert equal_weights(ends[0], ends[2])
 
@@ -106,9 +106,9 @@ def test_a_start_that_competes_is_calibrated_too():
     Trainer(model, FIT, CPU, problem.unknown_rows_F, log=silent).fit(problem.train, problem.validation)
     with torch.no_grad():
         model.backbone.layers[-1].weight.mul_(3)
-    before = {name: tensor.clone() for name, tensor in full_precision(model).items()}
+    before = {name: tensor.clone() for name, tensor in weights_of(model).items()}
     ruinous = replace(FIT, learning_rate=50.0, keep_start=True)
     trainer = Trainer(model, ruinous, CPU, problem.unknown_rows_F, log=silent)
     trainer.fit(problem.train, problem.validation)
-    changed = {name for name, tensor in full_precision(model).items() if not torch.equal(tensor, before[name])}
+    changed = {name for name, tensor in weights_of(model).items() if not torch.equal(tensor, before[name])}
     assert changed == {"backbone.layers.3.weight", "backbone.layers.3.bias"}

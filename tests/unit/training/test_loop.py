@@ -8,7 +8,7 @@ from toy import equal_weights, silent, toy, with_settings
 
 from amtl.data.batches import Bag, Batch
 from amtl.errors import ParamsError
-from amtl.model.ctr_model import full_precision
+from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.release.evaluate import score
 from amtl.training import checkpoint
@@ -59,7 +59,7 @@ def killed_after(problem, fit, resume, steps, log_lines=None):
 
 
 def same_end(one, other):
-    assert equal_weights(full_precision(one.model), full_precision(other.model))
+    assert equal_weights(weights_of(one.model), weights_of(other.model))
     assert equal_weights(one.optimizers.tensors(), other.optimizers.tensors())
     assert equal_weights(one.best, other.best)
     assert asdict(one.progress) == asdict(other.progress)
@@ -137,7 +137,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(problem, unin
     torch.manual_seed(99)
     assert same_end(fitted(problem, model=problem.model()), uninterrupted)
     other = fitted(problem, replace(FIT, seed=5))
-    assert not equal_weights(full_precision(other.model), full_precision(uninterrupted.model))
+    assert not equal_weights(weights_of(other.model), weights_of(uninterrupted.model))
 
 
 def test_the_order_of_batches_depends_on_seed_and_epoch_alone(problem):
@@ -189,26 +189,26 @@ RUINOUS = replace(FIT, learning_rate=5.0, epochs=2)
 
 def test_training_that_ruins_a_model_ends_where_it_began_if_the_start_competes():
     problem, start = toy(), fitted(toy()).model
-    before = full_precision(start)
+    before = weights_of(start)
     before = {name: tensor.clone() for name, tensor in before.items()}
     trainer = fitted(problem, replace(RUINOUS, keep_start=True), start)
     assert trainer.progress.history[0]["epoch"] == 0
-    assert equal_weights(full_precision(trainer.model), before)
-    assert not equal_weights(full_precision(fitted(problem, RUINOUS, start).model), before)
+    assert equal_weights(weights_of(trainer.model), before)
+    assert not equal_weights(weights_of(fitted(problem, RUINOUS, start).model), before)
 
 
 def test_the_last_weights_count_where_they_are_asked_for():
     problem = toy()
     last = fitted(problem, replace(RUINOUS, keep_last=True))
     assert final_score(problem, last.model) == last.progress.history[-1]["score"]
-    assert not equal_weights(full_precision(last.model), last.best)
+    assert not equal_weights(weights_of(last.model), last.best)
 
 
 def test_no_epochs_leave_the_model_as_it_is():
     model = toy().model()
-    before = {name: tensor.clone() for name, tensor in full_precision(model).items()}
+    before = {name: tensor.clone() for name, tensor in weights_of(model).items()}
     fitted(toy(), replace(FIT, epochs=0, keep_start=True), model)
-    assert equal_weights(full_precision(model), before)
+    assert equal_weights(weights_of(model), before)
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy import equal_weights, toy
 
-from amtl.model.ctr_model import full_precision
+from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import TwinsEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins
 from amtl.training.optimizers import Optimizers
@@ -30,25 +30,25 @@ def trained():
 def test_state_that_went_through_tensors_continues_bit_equal(trained):
     model, optimizers = trained
     other = toy().model(seed=1)
-    other.load_state_dict({name: tensor.clone() for name, tensor in full_precision(model).items()})
+    other.load_state_dict({name: tensor.clone() for name, tensor in weights_of(model).items()})
     moved = Optimizers(other, 0.01)
     moved.load({name: tensor.clone() for name, tensor in optimizers.tensors().items()})
     assert equal_weights(moved.tensors(), optimizers.tensors())
     steps(model, optimizers, 5, 10)
     steps(other, moved, 5, 10)
-    assert equal_weights(full_precision(other), full_precision(model))
+    assert equal_weights(weights_of(other), weights_of(model))
     assert equal_weights(moved.tensors(), optimizers.tensors())
     fresh = toy().model(seed=1)
-    assert not equal_weights(full_precision(fresh), full_precision(model))
+    assert not equal_weights(weights_of(fresh), weights_of(model))
 
 
 def test_state_is_needed_to_continue(trained):
     model, optimizers = trained
     other = toy().model(seed=1)
-    other.load_state_dict({name: tensor.clone() for name, tensor in full_precision(model).items()})
+    other.load_state_dict({name: tensor.clone() for name, tensor in weights_of(model).items()})
     steps(model, optimizers, 5, 10)
     steps(other, Optimizers(other, 0.01), 5, 10)
-    assert not equal_weights(full_precision(other), full_precision(model))
+    assert not equal_weights(weights_of(other), weights_of(model))
 
 
 def test_moments_are_shaped_like_weights_and_named_like_them(trained):

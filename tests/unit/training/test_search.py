@@ -8,7 +8,7 @@ from toy import Toy, equal_weights, silent, toy, with_settings
 
 from amtl.errors import ArtifactError
 from amtl.files import publish_tensors, read_tensors
-from amtl.model.ctr_model import TABLE, full_precision
+from amtl.model.ctr_model import TABLE, weights_of
 from amtl.model.masked_embedding import MaskedEmbedding, TwinsEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins
 from amtl.training import sizes
@@ -37,7 +37,7 @@ def rotated_model(problem, std=0.5):
 
 @pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
 def test_costs_are_half_p_times_one_minus_p_times_what_the_tail_moves(backbone):
-    """C[g, t] = mean over events of the sum over the group's lookups of p (1 - p) (sum over j >= t of J_j z_j)^2 / 2."""
+    """C[g, t] = mean over events of p (1 - p) (sum over the group's lookups and over j >= t of J_j z_j)^2 / 2."""
     problem = toy(backbone)
     model, group_V, events = rotated_model(problem), groups_of(problem), problem.validation.take(torch.arange(60))
     found = cutting_costs_GO(model, events, group_V, 6, CPU, ALL, seed=0)
@@ -50,10 +50,11 @@ def test_costs_are_half_p_times_one_minus_p_times_what_the_tail_moves(backbone):
         logit = model.backbone(model.embedder.unrotated(pooled), event.numbers_BK)[0]
         (gradient,) = torch.autograd.grad(logit, vectors)
         p = float(torch.sigmoid(logit.detach()))
-        for lookup, row in enumerate(rows):
+        for group in set(group_V[rows].tolist()):
+            members = [lookup for lookup, row in enumerate(rows) if group_V[row] == group]
             for size in range(7):
-                moved = float((gradient[lookup, size:] * vectors.detach()[lookup, size:]).sum())
-                expected[group_V[row], size] += p * (1 - p) * moved**2 / 2 / 60
+                moved = sum(float((gradient[lookup, size:] * vectors.detach()[lookup, size:]).sum()) for lookup in members)
+                expected[group, size] += p * (1 - p) * moved**2 / 2 / 60
     torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-9)
     assert not found[:, 6].any()
 
@@ -71,7 +72,7 @@ def test_for_small_cuts_costs_are_the_cross_entropy_between_the_whole_model_and_
     events = replace(problem.validation, numbers_BK=problem.validation.numbers_BK.double())
     costs = cutting_costs_GO(model, events, group_V, 6, CPU, ALL, seed=0)
     table, whole = model.embedding, predict(model, events, CPU)
-    for group in range(4):
+    for group in range(6):
         for size in range(6):
             model.embedder.lookup = MaskedEmbedding(table, torch.where(group_V == group, size, 6))
             actual = divergence(whole, predict(model, events, CPU))
@@ -81,10 +82,10 @@ def test_for_small_cuts_costs_are_the_cross_entropy_between_the_whole_model_and_
 def test_reading_costs_leaves_the_model_as_it_was():
     problem = toy()
     model, group_V = rotated_model(problem), groups_of(problem)
-    before = {name: tensor.clone() for name, tensor in full_precision(model).items()}
+    before = {name: tensor.clone() for name, tensor in weights_of(model).items()}
     first = cutting_costs_GO(model, problem.train, group_V, 6, CPU, ALL, seed=0)
     assert torch.equal(first, cutting_costs_GO(model, problem.train, group_V, 6, CPU, ALL, seed=0))
-    assert equal_weights(full_precision(model), before)
+    assert equal_weights(weights_of(model), before)
     assert model.embedding.weight.grad is None
 
 
@@ -171,7 +172,7 @@ def test_a_search_survives_the_disk(searched, tmp_path):
     found.write(tmp_path)
     again = Found.read(tmp_path, problem.config)
     assert again.sizes_V is None
-    assert equal_weights(full_precision(again.model), full_precision(found.model))
+    assert equal_weights(weights_of(again.model), weights_of(found.model))
     assert vars(again.front).keys() == vars(found.front).keys()
     for name, value in vars(found.front).items():
         other = getattr(again.front, name)
@@ -204,7 +205,7 @@ def published():
     """Paper mode from a trained model on a toy."""
     problem, lines = with_settings(toy(), search=PAPER), []
     trained = train(problem.settings, problem.vocabulary, problem.train, problem.validation, None, None, silent)
-    start = {name: tensor.clone() for name, tensor in full_precision(trained.model).items()}
+    start = {name: tensor.clone() for name, tensor in weights_of(trained.model).items()}
     found = find_sizes(problem.settings, problem.vocabulary, trained.model, problem.train, problem.validation, None, lines.append)
     return problem, start, found, lines
 
@@ -222,7 +223,7 @@ def test_paper_mode_trains_model_and_layer_jointly(published):
     problem, start, found, _ = published
     assert found.sizes_V.shape == (problem.vocabulary.rows,)
     assert found.sizes_V.min() >= 1
-    weights = full_precision(found.model)
+    weights = weights_of(found.model)
     assert weights.keys() == start.keys()
     assert not torch.equal(weights[TABLE], start[TABLE])
 
@@ -244,7 +245,7 @@ def test_paper_mode_s_sizes_are_the_layer_s_last_ones():
         found = find_sizes(problem.settings, problem.vocabulary, model, problem.train, problem.validation, None, silent)
     joint, cut = problem.model(), problem.model()
     for other in (joint, cut):
-        other.load_state_dict(full_precision(found.model))
+        other.load_state_dict(weights_of(found.model))
         other.eval()
     joint.embedder.lookup = TwinsEmbedding(joint.embedding, kept[0])
     cut.embedder.lookup = MaskedEmbedding(cut.embedding, found.sizes_V)
@@ -258,7 +259,7 @@ def test_paper_mode_survives_the_disk(published, tmp_path):
     again = Found.read(tmp_path, problem.config)
     assert torch.equal(again.sizes_V, found.sizes_V)
     assert again.front is None
-    assert equal_weights(full_precision(again.model), full_precision(found.model))
+    assert equal_weights(weights_of(again.model), weights_of(found.model))
 
 
 def test_a_search_in_the_other_mode_replaces_what_was_there(published, searched, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from toy import equal_weights, frame, silent, toy, vocabulary_of, with_settings
 
 from amtl.data.vocabulary import Vocabulary
-from amtl.model.ctr_model import TABLE, build, full_precision
+from amtl.model.ctr_model import TABLE, build, weights_of
 from amtl.params import EventsParams
 from amtl.training.loop import FitSettings, Trainer
 from amtl.training.optimizers import MOMENTS, Optimizers
@@ -84,7 +84,7 @@ def test_every_carried_row_and_moment_is_bit_equal_by_value(problem, parent, cha
             assert torch.equal(moments[f"table.{moment}"][row], parent.moments[f"table.{moment}"][theirs[value]])
     assert report["backbone"] == "carried"
     expected = {name: tensor for name, tensor in parent.weights.items() if name.startswith("backbone.")}
-    assert equal_weights({name: tensor for name, tensor in full_precision(model).items() if name.startswith("backbone.")}, expected)
+    assert equal_weights({name: tensor for name, tensor in weights_of(model).items() if name.startswith("backbone.")}, expected)
     assert float(moments["table.step"]) == float(parent.moments["table.step"]) == 6
 
 
@@ -129,15 +129,15 @@ def test_training_goes_on_as_if_it_had_not_stopped(problem, folder):
     for model, held in ((whole, optimizers), (carried, own)):
         trainer = Trainer(model, replace(FIT, keep_last=True, epochs=2), CPU, problem.unknown_rows_F, optimizers=held, log=silent)
         trainer.fit(problem.train, problem.validation)
-    assert equal_weights(full_precision(whole), full_precision(carried))
+    assert equal_weights(weights_of(whole), weights_of(carried))
 
 
 def test_another_width_carries_nothing_and_says_so(parent):
     wide = toy(dim=8)
     model, optimizers = fresh(wide, wide.vocabulary)
-    before = {name: tensor.clone() for name, tensor in full_precision(model).items()}
+    before = {name: tensor.clone() for name, tensor in weights_of(model).items()}
     report = warm_start(model, optimizers, parent, wide.vocabulary, parent.fields)
-    assert equal_weights(full_precision(model), before)
+    assert equal_weights(weights_of(model), before)
     assert optimizers.tensors() == {}
     assert "6 to 8" in report["backbone"]
     for field, tally in report["fields"].items():
@@ -228,9 +228,9 @@ def test_train_reports_a_cold_start_and_a_warm_one(problem, tmp_path):
 
 def test_train_is_a_function_of_its_inputs(problem):
     again = [train(problem.settings, problem.vocabulary, problem.train, problem.validation, None, None, silent) for _ in range(2)]
-    assert equal_weights(full_precision(again[0].model), full_precision(again[1].model))
+    assert equal_weights(weights_of(again[0].model), weights_of(again[1].model))
     assert again[0].report == again[1].report
     other = train(
         with_settings(problem, train={"seed": 1}).settings, problem.vocabulary, problem.train, problem.validation, None, None, silent
     )
-    assert not equal_weights(full_precision(again[0].model), full_precision(other.model))
+    assert not equal_weights(weights_of(again[0].model), weights_of(other.model))

@@ -11,7 +11,7 @@ from toy import toy
 
 from amtl.data.batches import encode
 from amtl.data.vocabulary import Vocabulary
-from amtl.release.evaluation import NUMBER_BYTES, describe
+from amtl.release.breakdown import NUMBER_BYTES, describe
 
 
 @pytest.fixture(scope="module")
