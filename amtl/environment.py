@@ -19,6 +19,8 @@ LOCAL_API = "http://127.0.0.1:4200/api"
 ROOT = "AMTL_ROOT"
 """Environment variable that says which workspace the other variables are for."""
 
+LONGEST_TEMPORARY = 70
+
 MARKS = ("dvc.yaml", "params.yaml")
 """The files that make a folder a workspace."""
 
@@ -44,9 +46,15 @@ def variables(root: Path) -> dict[str, str]:
 
 
 def apply(root: Path) -> None:
-    """Set `variables` for this process and what it starts, and make the folder in which MLflow's database lies."""
+    """Set `variables` for this process and what it starts, and make the folders that must be there."""
     os.environ.update(variables(root))
-    (root / ".mlflow").mkdir(exist_ok=True)
+    make_folders(root)
+
+
+def make_folders(root: Path) -> None:
+    """Make the folder in which MLflow's database lies, and the one for temporary files."""
+    for folder in (".mlflow", ".amtl/tmp"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
 
 
 def export_lines(root: Path) -> str:
@@ -62,13 +70,17 @@ def export_lines(root: Path) -> str:
 
 
 def _places(root: Path) -> dict[str, str]:
-    return {
+    places = {
         "MLFLOW_TRACKING_URI": f"sqlite:///{root}/.mlflow/mlflow.db",
         "AMTL_ARTIFACT_ROOT": f"{root}/.mlflow/artifacts",
         "PREFECT_HOME": f"{root}/.prefect",
         "DVC_SITE_CACHE_DIR": f"{root}/.dvc/tmp/site",
         "MPLCONFIGDIR": f"{root}/.amtl/matplotlib",
     }
+    temporary = f"{root}/.amtl/tmp"
+    # A Prefect worker keeps files in one folder of the temporary folder that belongs to whoever came first on this machine.
+    # A long path is left out: the name of a socket in it must fit into 107 bytes.
+    return places if len(temporary) > LONGEST_TEMPORARY else {**places, "TMPDIR": temporary}
 
 
 _TELEMETRY_OFF = {

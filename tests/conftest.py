@@ -1,7 +1,9 @@
 """The environment of all tests: no telemetry, and no store of the developer's own workspace within reach. A small DVC workspace."""
 
 import os
+import shutil
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -25,17 +27,23 @@ DVC_CONFIG = """\
 PREFECT = ("PREFECT_API_URL", "PREFECT_PROFILE")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _clean_environment(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        for name in (*STORES, *PREFECT):
-            patch.delenv(name, raising=False)
-        for name, value in TELEMETRY_OFF.items():
-            patch.setenv(name, value)
-        patch.setenv("MPLCONFIGDIR", str(tmp_path_factory.getbasetemp() / "matplotlib"))
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.getbasetemp() / "prefect"))
-        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "dvc"))
-        yield os.environ
+def pytest_configure(config):
+    """Set it before any module is imported: some tools look at it then."""
+    folder = tempfile.mkdtemp(prefix="amtl-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    for name in (*STORES, *PREFECT):
+        os.environ.pop(name, None)
+    places = {"MPLCONFIGDIR": "matplotlib", "PREFECT_HOME": "prefect", "DVC_SITE_CACHE_DIR": "dvc"}
+    os.environ.update(TELEMETRY_OFF | {name: f"{folder}/{place}" for name, place in places.items()})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """For `-n`: a file's tests stay together, and those of the pipeline, which share a workspace and take longest, come first."""
+    for item in items:
+        name = "pipeline" if item.get_closest_marker("pipeline") else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import logging
-import os
 import shutil
 import socket
 import subprocess
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from amtl import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 120
@@ -46,8 +47,20 @@ class Result:
 class Workspace:
     """A copy of the repository with a small sample, and the command line in it."""
 
-    def __init__(self, root):
+    def __init__(self, root, server):
         self.root = root
+        self.server = server
+
+    @contextlib.contextmanager
+    def entered(self):
+        """The environment of this workspace, and its Prefect server, for the block."""
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        own = {"PREFECT_API_URL": self.server, "OMP_NUM_THREADS": "1"}
+        with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: self.server}):
+            for name, value in {**environment.variables(self.root), **own}.items():
+                patch.setenv(name, value)
+            yield
 
     def amtl(self, *arguments):
         """Run a command in this process."""
@@ -144,33 +157,32 @@ def _until_healthy(url, process):
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory, server):
-    """A workspace in a path with a space, its sample written but nothing run, as the current folder's environment."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
+    """A workspace in a path with a space, its sample written but nothing run."""
     from flows.server import send_pending
 
-    root = tmp_path_factory.mktemp("work space")
-    _copy_repository(root)
-    before = dict(os.environ)
-    os.environ |= {"PREFECT_API_URL": server, "OMP_NUM_THREADS": "1"}
-    try:
-        with temporary_settings({PREFECT_API_URL: server}):
-            space = Workspace(root)
-            space.change(**SMALL)
-            written = space.amtl("sample", "--days", "6", "--rows-per-day", "500", "--replace")
-            assert written.code == 0, written.err
-            yield space
-            send_pending()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    space = Workspace(tmp_path_factory.mktemp("work space"), server)
+    _copy_repository(space.root)
+    with space.entered():
+        space.change(**SMALL)
+        written = space.amtl("sample", "--days", "6", "--rows-per-day", "500", "--replace")
+        assert written.code == 0, written.err
+    yield space
+    with space.entered():
+        send_pending()
+
+
+@pytest.fixture(autouse=True)
+def _inside(workspace):
+    with workspace.entered():
+        yield
 
 
 @pytest.fixture(scope="session")
 def first(workspace):
     """What the first `amtl retrain` left, run as a user runs it."""
     command = [str(Path(sys.executable).with_name("amtl")), "retrain"]
-    done = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)
+    with workspace.entered():
+        done = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)
     return Result(done.returncode, done.stdout, done.stderr, [])
 
 

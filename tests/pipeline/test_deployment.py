@@ -16,22 +16,26 @@ STAGES = {"validate", "parent", "count", "train", "search", "compress", "evaluat
 @pytest.fixture(scope="module")
 def deployment(workspace, first):
     """The deployment `retrain/nightly`, with a worker at its pool."""
+
+    with workspace.entered():
+        yield from _deployed(workspace.root)
+
+
+def _deployed(root):
     from prefect.client.orchestration import get_client
 
     prefect = [sys.executable, "-m", "prefect"]
-    assert first.code == 0, first.err
     for arguments in (("work-pool", "create", "local", "--type", "process"), ("--no-prompt", "deploy", "--all")):
-        done = subprocess.run([*prefect, *arguments], cwd=workspace.root, capture_output=True, text=True, check=False)
+        done = subprocess.run([*prefect, *arguments], cwd=root, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    log = (workspace.root / "build" / "worker.log").open("w")
-    worker = subprocess.Popen([*prefect, "worker", "start", "--pool", "local"], cwd=workspace.root, stdout=log, stderr=log)
-    try:
-        with get_client(sync_client=True) as client:
-            yield client.read_deployment_by_name("retrain/nightly")
-    finally:
-        worker.terminate()
-        worker.wait()
-        log.close()
+    with (root / "build" / "worker.log").open("w") as log:
+        worker = subprocess.Popen([*prefect, "worker", "start", "--pool", "local"], cwd=root, stdout=log, stderr=log)
+        try:
+            with get_client(sync_client=True) as client:
+                yield client.read_deployment_by_name("retrain/nightly")
+        finally:
+            worker.terminate()
+            worker.wait()
 
 
 def test_the_cron_is_listed_and_one_run_at_a_time_is_allowed(deployment):
