@@ -107,7 +107,7 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     for name in options.sets or sorted(TRAIN):
         data = datasets.load(name, options.data)
-        logistic = score(data.test.labels_B.numpy(), logistic_baseline(data.train, data.test, data.vocabulary.rows))
+        logistic = score(data.test.labels_B.numpy(), logistic_baseline(data.train, data.test, data.vocabulary.rows, most=len(data.train)))
         for seed in range(options.seeds):
             results.append({**run(data, seed, options.device), "logistic": logistic})
             publish_json(options.out, {"machine": describe_machine(), "results": results})

@@ -101,13 +101,14 @@ def frequency_bands(
     return result
 
 
-def logistic_baseline(train: Batch, test: Batch, rows: int) -> np.ndarray:
+def logistic_baseline(train: Batch, test: Batch, rows: int, most: int = BASELINE_ROWS) -> np.ndarray:
     """Test probabilities of a one-hot logistic regression: what is reachable without embeddings.
 
     Args:
-        train: events in order of time; the newest 500,000 are used.
+        train: events in order of time.
         test: events to predict.
         rows: rows of the whole table, V: the width of the one-hot part.
+        most: how many of the newest training events are used.
 
     Returns:
         Probabilities, float64 [N]. The same input gives the same output.
@@ -117,7 +118,7 @@ def logistic_baseline(train: Batch, test: Batch, rows: int) -> np.ndarray:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    train = _newest(train, BASELINE_ROWS)
+    train = _newest(train, most)
     labels = train.labels_B.numpy()
     if len(np.unique(labels)) < 2:
         return np.full(len(test), float(labels.mean()) if len(labels) else 0.5)
