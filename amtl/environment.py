@@ -93,6 +93,7 @@ _TELEMETRY_OFF = {
 
 _HABITS = {
     "PYTHONUNBUFFERED": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # Otherwise `mlflow server` starts seven idle workers, about 2 GB.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     # SQLite on a loaded machine: better late than "database is locked".
