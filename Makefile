@@ -26,7 +26,7 @@ run: .venv/.installed
 	  "  mlflow ui                                runs, versions, reports"
 
 test: .venv/.installed
-	@OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadgroup
+	@OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.installed
 	@.venv/bin/ruff check .

@@ -37,12 +37,8 @@ def pytest_configure(config):
     os.environ.update(TELEMETRY_OFF | {name: f"{folder}/{place}" for name, place in places.items()})
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """For `-n`: a file's tests stay together, and those of the pipeline, which share a workspace and take longest, come first."""
-    for item in items:
-        name = "pipeline" if item.get_closest_marker("pipeline") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(name))
+    """The pipeline's file takes longest: with `-n` it must start first."""
     items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
 
 
