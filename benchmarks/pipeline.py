@@ -3,7 +3,7 @@
     python -m benchmarks.pipeline --out RESULTS.json
 
 Runs in a clone of this repository in a temporary folder, with the environment that runs this script. Wall seconds of whole
-processes, one run of the first, the median of five of the others.
+processes, one run of the first, the median of three of the others.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def measure(root: Path) -> dict[str, Any]:
     return {
         "first_retrain_s": first,
         "stages_s": stage_seconds(log),
-        "noop_repro_s": statistics.median(timed(repro, root, environment)[0] for _ in range(5)),
-        "noop_retrain_s": statistics.median(timed(retrain, root, environment)[0] for _ in range(5)),
+        "noop_repro_s": statistics.median(timed(repro, root, environment)[0] for _ in range(3)),
+        "noop_retrain_s": statistics.median(timed(retrain, root, environment)[0] for _ in range(3)),
         "metrics": read_json(root / "build" / "evaluate" / "metrics.json"),
     }
 

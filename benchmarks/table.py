@@ -115,8 +115,8 @@ def _pipeline(raw: dict[str, Any], file: str) -> str:
 | what | wall seconds | asked |
 |---|---|---|
 | first `amtl retrain`, cold start to registered champion | {run["first_retrain_s"]:.0f} | 240 |
-| no-op `dvc repro` (median of 5) | {run["noop_repro_s"]:.1f} | 3 |
-| no-op `amtl retrain` (median of 5) | {run["noop_retrain_s"]:.1f} | 30 |
+| no-op `dvc repro` (median of 3) | {run["noop_repro_s"]:.1f} | 3 |
+| no-op `amtl retrain` (median of 3) | {run["noop_retrain_s"]:.1f} | 30 |
 
 By stage: {stages}; the rest is Prefect's temporary server, the registry and the report. Result: AUC {metrics["auc"]:.4f}, fixed width
 {metrics["auc_fixed"]:.4f}, one-hot logistic regression {metrics["auc_logistic"]:.4f}, {metrics["saved"]:.1%} of the table's bytes saved, mean size
