@@ -42,7 +42,7 @@ def sample(
     replace: Replace = False,
 ) -> None:
     """Write synthetic events that look like the real thing, whose best reachable AUC is known."""
-    from amtl.data.sample import EVENTS, write_sample
+    from amtl.sources.sample import EVENTS, write_sample
     from flows import dataset
 
     write = functools.partial(write_sample, days=days, rows_per_day=rows_per_day, seed=seed, shuffle_labels=shuffle_labels)
@@ -61,7 +61,7 @@ def ingest(
     replace: Replace = False,
 ) -> None:
     """Bring a published data set in as day partitions."""
-    from amtl.data.ingest import MOVIELENS_100K, ingest_movielens_100k
+    from amtl.sources.movielens import MOVIELENS_100K, ingest_movielens_100k
     from flows import dataset
 
     with _workspace() as root, files.workspace_lock(root):

@@ -18,7 +18,7 @@ from amtl.errors import DataError
 from flows import data
 
 if TYPE_CHECKING:
-    from amtl.data.sample import SampleReport
+    from amtl.sources.sample import SampleReport
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def next_day(root: Path) -> SampleReport:
     Raises:
         DataError: the newest day is not the sample's.
     """
-    from amtl.data.sample import add_day
+    from amtl.sources.sample import add_day
 
     report = add_day(root / stages.EVENTS)
     data.pin(root)
@@ -66,7 +66,7 @@ def _refuse_other(root: Path, name: str, replace: bool) -> None:
 
 def _refuse_strangers(root: Path, name: str, replace: bool) -> None:
     """Days that a user put beside the sample's own are not overwritten unasked."""
-    from amtl.data.sample import is_sample_file
+    from amtl.sources.sample import is_sample_file
 
     strangers = sorted((root / stages.EVENTS).glob("date=*/*.parquet")) if name == "sample" and not replace else []
     strangers = [path for path in strangers if not is_sample_file(path)]

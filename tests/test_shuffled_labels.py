@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from amtl import params, stages
-from amtl.data.sample import EVENTS, write_sample
 from amtl.release.parent import ParentLock
+from amtl.sources.sample import EVENTS, write_sample
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from amtl import params
-from amtl.data.ingest import MOVIELENS_100K
-from amtl.data.sample import EVENTS
 from amtl.errors import DataError
+from amtl.sources.movielens import MOVIELENS_100K
+from amtl.sources.sample import EVENTS
 from flows import dataset
 
 TEXT = (Path(__file__).resolve().parents[3] / "params.yaml").read_text()

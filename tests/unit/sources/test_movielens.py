@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data.ingest import GENRES, ingest_movielens_100k
 from amtl.errors import DataError
 from amtl.params import EventsParams
+from amtl.sources.movielens import GENRES, ingest_movielens_100k
 
 USERS = ["1|24|M|technician|85711", "2|53|F|other|94043"]
 RATINGS = ["1\t10\t4\t86399", "2\t10\t3\t86400", "1\t20\t5\t86400", "2\t20\t1\t200000"]

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data.sample import EVENTS, Settings, add_day, make_day, write_sample
 from amtl.errors import DataError
 from amtl.params import EventsParams
+from amtl.sources.sample import EVENTS, Settings, add_day, make_day, write_sample
 
 DECLARED = EventsParams.model_validate(EVENTS)
 
