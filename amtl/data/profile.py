@@ -1,6 +1,6 @@
 """What a partition looks like, as a small table: polars reads every row once, one line a column comes out.
 
-The table says what is there and judges nothing; `expectations` does. A line's status is what the column is to events:
+The table says what is there and judges nothing; `checks` says what is too much. A line's status is what the column is to events:
 "required", "optional" or "never null" (label, time, split column), "extra" (not declared), or "day": the partition itself.
 """
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from amtl.data import expectations
+from amtl.data import checks, expectations
+from amtl.data.checks import Finding
 from amtl.data.events import Partition, scan
-from amtl.data.expectations import Finding
 from amtl.data.profile import DAY, SCHEMA, profile
 from amtl.errors import DataError, ValidationError
 from amtl.files import digest_of, publish, publish_folder, publish_json, sha256
@@ -130,7 +130,7 @@ def _copy_documents(documents: Path, output: Path) -> None:
 def _key(part: Partition, events: EventsParams, params: ValidateParams) -> str:
     """Digest of all that a verdict depends on, the suite's source among it."""
     declared = events.model_dump(mode="json", include={"label", "time", "fields"}) | {"column": events.split.column}
-    suite = sha256(Path(expectations.__file__))
+    suite = [sha256(Path(str(module.__file__))) for module in (checks, expectations)]
     return digest_of([part.day, part.digest, declared, params.model_dump(mode="json"), suite, list(SCHEMA.names())])
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from amtl.data import events as ev
 from amtl.data import expectations
+from amtl.data.checks import Finding
 from amtl.data.validation import validate
 from amtl.errors import DataError, ValidationError
 from amtl.params import ValidateParams
@@ -88,7 +89,7 @@ def test_a_refused_day_is_not_accepted_nor_kept_and_takes_the_acceptance_back(tm
     days.days(tmp_path / "events", 2)
     run(tmp_path)
     days.write(tmp_path / "events", 2, days.frame(60, 2))
-    finding = expectations.Finding("2026-01-03", "click", "critical", "is odd; mend it")
+    finding = Finding("2026-01-03", "click", "critical", "is odd; mend it")
     monkeypatch.setattr(expectations, "judge", lambda *_: [finding])
     for _ in range(2):
         with pytest.raises(ValidationError, match=r"2026-01-03 column click: is odd; mend it$"):
@@ -100,7 +101,7 @@ def test_a_refused_day_is_not_accepted_nor_kept_and_takes_the_acceptance_back(tm
 
 def test_many_reasons_are_numbered_and_the_rest_is_in_the_report(tmp_path, monkeypatch):
     days.days(tmp_path / "events", 1)
-    findings = [expectations.Finding("2026-01-01", f"c{number}", "critical", "bad") for number in range(25)]
+    findings = [Finding("2026-01-01", f"c{number}", "critical", "bad") for number in range(25)]
     monkeypatch.setattr(expectations, "judge", lambda *_: findings)
     with pytest.raises(ValidationError, match=r"25 reasons: \(1\) 2026-01-01 column c0: bad; .*and 5 more, all of them in .*report\.json"):
         run(tmp_path)
@@ -109,7 +110,7 @@ def test_many_reasons_are_numbered_and_the_rest_is_in_the_report(tmp_path, monke
 
 def test_a_warning_is_reported_and_remembered(tmp_path, monkeypatch):
     days.days(tmp_path / "events", 1)
-    finding = expectations.Finding("2026-01-01", "item", "warning", "looks thin")
+    finding = Finding("2026-01-01", "item", "warning", "looks thin")
     monkeypatch.setattr(expectations, "judge", lambda *_: [finding])
     assert run(tmp_path)["warnings"] == run(tmp_path)["warnings"] == ["2026-01-01 column item: looks thin"]
 
