@@ -7,6 +7,7 @@ import enum
 import functools
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -61,11 +62,13 @@ def ingest(
     replace: Replace = False,
 ) -> None:
     """Bring a published data set in as day partitions."""
-    from amtl.sources.movielens import MOVIELENS_100K, ingest_movielens_100k
+    from amtl.sources.published import READERS
+    from amtl.sources.writing import write_days
     from flows import dataset
 
     with _workspace() as root, files.workspace_lock(root):
-        dataset.install(root, MOVIELENS_100K, functools.partial(ingest_movielens_100k, path), replace)
+        data = READERS[source.value](path, datetime.now(UTC).date().isoformat())
+        dataset.install(root, data.section, functools.partial(write_days, data), replace)
     typer.echo(f"{source.value} is in data/events; data.dvc pins it; next: amtl retrain")
 
 

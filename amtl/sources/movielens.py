@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from amtl.errors import DataError
-from amtl.files import publish_folder
+from amtl.sources.source import DAY, Source, declared
 
 GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"]
 GENRES += ["Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"]
@@ -34,32 +34,28 @@ MOVIELENS_100K: dict[str, Any] = {
 }
 
 
-def ingest_movielens_100k(source: Path, destination: Path) -> dict[str, Any]:
-    """Bring MovieLens-100K in: a rating of 4 or 5 is a like, a day is a UTC day of the rating's time.
+def read_100k(path: Path, import_day: str) -> Source:
+    """MovieLens-100K: a rating of 4 or 5 is a like, a day is a UTC day of the rating's time.
 
     Args:
-        source: folder with the official `u.data`, `u.user` and `u.item`.
-        destination: the events folder; replaced in one step, or left as it was if anything is wrong.
-
-    Returns:
-        The `events` section of params.yaml that goes with the data. The rating itself is never written.
+        path: folder with the official `u.data`, `u.user` and `u.item`.
+        import_day: not used; every rating has its time.
 
     Raises:
         DataError: a file is missing or does not have the official layout.
     """
-    ratings = _ratings(source / "u.data")
-    users = _users(source / "u.user")
-    items = _items(source / "u.item")
+    ratings = _ratings(path / "u.data")
+    users = _users(path / "u.user")
+    items = _items(path / "u.item")
     events = ratings.join(users, on="user_id", how="left", maintain_order="left").join(
         items, on="item_id", how="left", maintain_order="left"
     )
     for column, name in (("gender", "u.user"), ("genres", "u.item")):
         lost = events[column].null_count()
         if lost:
-            raise DataError(f"{source / name} does not describe what {lost:,} ratings refer to; use a whole copy of MovieLens-100K")
-    names = [MOVIELENS_100K["time"], MOVIELENS_100K["label"], *(field["name"] for field in MOVIELENS_100K["fields"])]
-    _write_days(events.select("day", *names), destination)
-    return MOVIELENS_100K
+            raise DataError(f"{path / name} does not describe what {lost:,} ratings refer to; use a whole copy of MovieLens-100K")
+    inputs = tuple(path / name for name in ("u.data", "u.user", "u.item"))
+    return Source(MOVIELENS_100K, events.select(*declared(MOVIELENS_100K), DAY).lazy(), inputs)
 
 
 def _ratings(path: Path) -> pl.DataFrame:
@@ -121,12 +117,3 @@ def _table(path: Path, separator: str, names: Sequence[str]) -> pl.DataFrame:
         if len(row) != len(names):
             raise DataError(f"{path} line {number} has {len(row)} fields, not {len(names)}; download MovieLens-100K again")
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-
-
-def _write_days(events: pl.DataFrame, destination: Path) -> None:
-    """Write one partition a day, all of them in one swap of the folder."""
-    with publish_folder(destination) as folder:
-        for (day,), rows in events.partition_by("day", as_dict=True, include_key=False).items():
-            partition = folder / f"date={day}"
-            partition.mkdir()
-            rows.write_parquet(partition / "events.parquet", compression="zstd")

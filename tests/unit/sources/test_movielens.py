@@ -9,7 +9,8 @@ import pytest
 from amtl.data import events as ev
 from amtl.errors import DataError
 from amtl.params import EventsParams
-from amtl.sources.movielens import GENRES, ingest_movielens_100k
+from amtl.sources.movielens import GENRES, MOVIELENS_100K, read_100k
+from amtl.sources.writing import write_days
 
 USERS = ["1|24|M|technician|85711", "2|53|F|other|94043"]
 RATINGS = ["1\t10\t4\t86399", "2\t10\t3\t86400", "1\t20\t5\t86400", "2\t20\t1\t200000"]
@@ -39,8 +40,8 @@ def source(tmp_path):
 
 
 def test_ratings_become_likes_by_day(source, tmp_path):
-    section = ingest_movielens_100k(source(), tmp_path / "events")
-    events = EventsParams.model_validate(section)
+    write_days(read_100k(source(), "2026-01-01"), tmp_path / "events")
+    events = EventsParams.model_validate(MOVIELENS_100K)
     parts = ev.partitions(tmp_path / "events")
     assert [part.day for part in parts] == ["1970-01-01", "1970-01-02", "1970-01-03"]
     rows = ev.collect(ev.scan(parts, events)).to_dicts()
@@ -61,13 +62,13 @@ def test_ratings_become_likes_by_day(source, tmp_path):
 
 
 def test_the_rating_itself_is_nowhere(source, tmp_path):
-    ingest_movielens_100k(source(), tmp_path / "events")
+    write_days(read_100k(source(), "2026-01-01"), tmp_path / "events")
     assert not {"rating", "day", "title"} & set(pl.read_parquet_schema(ev.partitions(tmp_path / "events")[0].files[0]))
 
 
 def test_what_was_there_is_replaced_whole(source, tmp_path):
     days.days(tmp_path / "events", 3)
-    ingest_movielens_100k(source(), tmp_path / "events")
+    write_days(read_100k(source(), "2026-01-01"), tmp_path / "events")
     assert [part.day[:4] for part in ev.partitions(tmp_path / "events")] == ["1970"] * 3
     assert {path.name for path in tmp_path.iterdir()} == {"events", "ml-100k"}
 
@@ -91,6 +92,6 @@ def test_odd_files_are_refused_and_nothing_changes(source, tmp_path, files, mess
     days.days(tmp_path / "events", 1)
     before = ev.partitions(tmp_path / "events")
     with pytest.raises(DataError, match=message):
-        ingest_movielens_100k(source(**files), tmp_path / "events")
+        write_days(read_100k(source(**files), "2026-01-01"), tmp_path / "events")
     assert ev.partitions(tmp_path / "events") == before
     assert {path.name for path in tmp_path.iterdir()} == {"events", "ml-100k"}
