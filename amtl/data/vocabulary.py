@@ -6,6 +6,7 @@ order (`EventsParams.embedded`), so table row = `offsets[field]` + local row.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from amtl.files import publish
 from amtl.params import EventsParams
 
 SCHEMA = pl.Schema({"field": pl.String(), "value": pl.String(), "row": pl.Int64(), "count": pl.Int64()})
+METADATA = "amtl.types"
 POLARS_TYPES = {"integer": pl.Int64(), "string": pl.String()}
 
 
@@ -151,26 +153,34 @@ class Vocabulary:
         return RowLookup(self.table_rows().select("field", "value", pl.col("table_row").alias("row")), self.types)
 
     def write(self, path: Path) -> None:
-        """Write the frame as Parquet."""
-        publish(path, lambda temporary: self.frame.write_parquet(temporary))
+        """Write the frame as Parquet, which also says what type the values of each field have."""
+        publish(path, lambda temporary: self.frame.write_parquet(temporary, metadata={METADATA: json.dumps(self.types)}))
 
     @classmethod
     def read(cls, path: Path, events: EventsParams) -> Vocabulary:
         """Read a vocabulary file; fields that `events` no longer declares are left out, new ones get their unknown row.
 
+        A field whose values were of another type is a new one: text that was "a" or "007" is no integer.
+
         Raises:
             ArtifactError: the file is missing or is no vocabulary.
         """
         try:
-            frame = pl.read_parquet(path, glob=False)
-        except (OSError, pl.exceptions.PolarsError) as error:
+            frame, written = pl.read_parquet(path, glob=False), types_in(path)
+        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
             raise ArtifactError(f"{path} cannot be read as a vocabulary: {error}") from None
         if frame.schema != SCHEMA:
             raise ArtifactError(f"{path} is no vocabulary: its columns are {frame.columns}")
         types = _types(events)
-        frame = frame.filter(pl.col("field").is_in(list(types)))
+        frame = frame.filter(pl.col("field").is_in([name for name, kind in types.items() if written.get(name, kind) == kind]))
         unknown = frame.filter(pl.col("row") == 0).select("field", "count")
         return cls(_with_unknown(frame.filter(pl.col("row") > 0), list(types), unknown), types)
+
+
+def types_in(path: Path) -> dict[str, str]:
+    """The type of each field's values, as a vocabulary file says it; empty for a file that was written without."""
+    types: dict[str, str] = dict(json.loads(pl.read_parquet_metadata(path).get(METADATA, "{}")))
+    return types
 
 
 def _types(events: EventsParams) -> dict[str, str]:

@@ -1,11 +1,16 @@
 """What turns field vectors and numbers into a logit.
 
+A backbone says by `inputs` what each input column of its perceptrons means, so that the columns of fields that two models
+share can be told from the others, whatever the order of fields.
+
 Shapes: B events, F fields, D dimensions, K numeric fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from itertools import combinations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +36,23 @@ def rescale_last(layers: nn.Sequential, scale: float, shift: float) -> None:
     last.bias.mul_(scale).add_(shift)
 
 
+class InputColumn(NamedTuple):
+    """What an input column of a perceptron means.
+
+    Attributes:
+        sources: a field, a number or (by its name) another perceptron whose output it is; two of them for their dot product.
+        dimension: of the source's vector; 0 for numbers and dot products.
+    """
+
+    sources: frozenset[Hashable]
+    dimension: int
+
+
+def _vector_columns(sources: Sequence[Hashable], dim: int) -> list[InputColumn]:
+    """The columns of vectors side by side."""
+    return [InputColumn(frozenset({source}), dimension) for source in sources for dimension in range(dim)]
+
+
 class MLPBackbone(nn.Module):
     """The paper's figure: field vectors and numbers side by side, then an MLP."""
 
@@ -43,6 +65,10 @@ class MLPBackbone(nn.Module):
         """Logits [B]."""
         logits: Tensor = self.layers(torch.cat([vectors_BFD.flatten(1), numbers_BK], dim=1))
         return logits.squeeze(1)
+
+    def inputs(self, fields: Sequence[Hashable], numbers: Sequence[Hashable]) -> dict[str, list[InputColumn]]:
+        """The input columns of `layers`, for fields and numbers of these names (all different), in the model's order."""
+        return {"layers": _vector_columns(fields, self.dim) + _vector_columns(numbers, 1)}
 
     def rescale(self, scale: float, shift: float) -> None:
         """Fold a calibration of the logit into the last layer."""
@@ -69,6 +95,7 @@ class DLRMBackbone(nn.Module):
 
     def __init__(self, fields: int, dim: int, numbers: int, hidden: Sequence[int], dropout: float, batch_norm: bool) -> None:
         super().__init__()
+        self.dim = dim
         self.bottom = perceptron(numbers, [*hidden[:1], dim], None, dropout, batch_norm) if numbers else None
         vectors = fields + (1 if numbers else 0)
         self.register_buffer("pairs_2P", torch.triu_indices(vectors, vectors, offset=1), persistent=False)
@@ -85,6 +112,13 @@ class DLRMBackbone(nn.Module):
         logits: Tensor = self.top(torch.cat([vectors_BFD.flatten(1), dots_BP], dim=1))
         return logits.squeeze(1)
 
+    def inputs(self, fields: Sequence[Hashable], numbers: Sequence[Hashable]) -> dict[str, list[InputColumn]]:
+        """The input columns of `bottom` (if there are numbers) and `top`, for fields and numbers of these names (all different)."""
+        bottom = {"bottom": _vector_columns(numbers, 1)} if numbers else {}
+        vectors = [*bottom, *fields]
+        dots = [InputColumn(frozenset(pair), 0) for pair in combinations(vectors, 2)]
+        return {**bottom, "top": _vector_columns(vectors, self.dim) + dots}
+
     def rescale(self, scale: float, shift: float) -> None:
         """Fold a calibration of the logit into the last layer."""
         rescale_last(self.top, scale, shift)
@@ -94,4 +128,5 @@ class DLRMBackbone(nn.Module):
         return False
 
 
-BACKBONES: dict[str, type[MLPBackbone | DLRMBackbone]] = {"mlp": MLPBackbone, "dlrm": DLRMBackbone}
+Backbone = MLPBackbone | DLRMBackbone
+BACKBONES: dict[str, type[Backbone]] = {"mlp": MLPBackbone, "dlrm": DLRMBackbone}

@@ -8,13 +8,13 @@ vocabulary.parquet       which value each row belongs to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 from torch import Tensor
 
-from amtl.data.vocabulary import SCHEMA, Vocabulary
+from amtl.data.vocabulary import SCHEMA, Vocabulary, types_in
 from amtl.errors import ArtifactError
 from amtl.files import publish_folder, publish_tensors, read_tensors, verify_manifest, write_manifest
 from amtl.model.ctr_model import TABLE, CTRModel, ModelConfig, restore, weights_of
@@ -31,6 +31,7 @@ class State:
     Attributes:
         fields: names of the embedded fields in table order, then of the numeric ones.
         vocabulary: columns field, value, row (in the field), count, as in `Vocabulary.frame`.
+        types: embedded field to the type of its values, where the vocabulary says so.
     """
 
     config: ModelConfig
@@ -38,6 +39,7 @@ class State:
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
     vocabulary: pl.DataFrame
+    types: dict[str, str] = field(default_factory=dict)
 
     def model(self) -> CTRModel:
         """The full-width model with these weights."""
@@ -54,7 +56,7 @@ def write_state(path: Path, model: CTRModel, optimizers: Optimizers, vocabulary:
     with publish_folder(path) as folder:
         publish_tensors(folder / "weights.safetensors", weights_of(model))
         publish_tensors(folder / "optimizer.safetensors", optimizers.tensors())
-        vocabulary.frame.write_parquet(folder / "vocabulary.parquet")
+        vocabulary.write(folder / "vocabulary.parquet")
         write_manifest(folder, format=FORMAT, kind="state", model=model.config.to_json(), fields=list(field_names(events)))
 
 
@@ -74,6 +76,7 @@ def read_state(path: Path) -> State:
             weights=read_tensors(path / "weights.safetensors"),
             moments=read_tensors(path / "optimizer.safetensors"),
             vocabulary=pl.read_parquet(path / "vocabulary.parquet"),
+            types=types_in(path / "vocabulary.parquet"),
         )
         if state.vocabulary.schema != SCHEMA or state.weights[TABLE].shape != (len(state.vocabulary), state.config.dim):
             raise ValueError("the vocabulary is not the table's")

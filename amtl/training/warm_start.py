@@ -1,14 +1,15 @@
 """Warm start by value: a parent's rows go to the rows that the same values have now, never by row number.
 
-A value that the parent did not know starts at its field's unknown row, plus noise. The report counts, per field,
-values carried, new and dropped (known to the parent, without a row now): carried + new = rows now, carried + dropped = rows
-of the parent, the unknown row counted among them.
+A field whose type of values changed is a new field. A value that the parent did not know starts at its field's unknown
+row, plus noise. The report counts, per field, values carried, new and dropped (known to the parent, without a row now):
+carried + new = rows now, carried + dropped = rows of the parent, the unknown row counted among them.
 
 Shapes: V rows now, C carried rows, D dimensions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 
 from amtl.data.vocabulary import Vocabulary
-from amtl.model.ctr_model import TABLE, CTRModel
+from amtl.model.ctr_model import TABLE, CTRModel, ModelConfig
+from amtl.training.inherit import Inheritance, Labels, inherit
 from amtl.training.optimizers import MOMENTS, Optimizers
 from amtl.training.state import State
 
@@ -37,16 +39,16 @@ class Correspondence:
 
 
 def correspond(parent: State, vocabulary: Vocabulary) -> Correspondence:
-    """Match the parent's values with ours by field and value (the unknown rows match each other)."""
+    """Match the parent's values with ours by field, type and value (the unknown rows match each other)."""
     order = {name: position for position, name in enumerate(parent.fields)}
     theirs = (
         parent.vocabulary.with_columns(pl.col("field").replace_strict(order, default=None).alias("position"))
         .sort("position", "row")
         .with_row_index("parent_row")
-        .select("field", "value", pl.col("parent_row").cast(pl.Int64))
+        .select("field", _type_of(vocabulary.types | parent.types), "value", pl.col("parent_row").cast(pl.Int64))
     )
-    ours = vocabulary.table_rows().select("field", "value", "table_row")
-    both = ours.join(theirs, on=["field", "value"], how="full", nulls_equal=True, coalesce=True)
+    ours = vocabulary.table_rows().select("field", _type_of(vocabulary.types), "value", "table_row")
+    both = ours.join(theirs, on=["field", "type", "value"], how="full", nulls_equal=True, coalesce=True)
     carried = both.filter(pl.col("table_row").is_not_null() & pl.col("parent_row").is_not_null()).sort("table_row")
     tally = both.group_by("field").agg(
         carried=(pl.col("table_row").is_not_null() & pl.col("parent_row").is_not_null()).sum(),
@@ -60,32 +62,82 @@ def correspond(parent: State, vocabulary: Vocabulary) -> Correspondence:
     )
 
 
+def _type_of(types: Mapping[str, str]) -> pl.Expr:
+    return pl.col("field").replace_strict(types, default=None, return_dtype=pl.String).alias("type")
+
+
 @torch.no_grad()
 def warm_start(model: CTRModel, optimizers: Optimizers, parent: State, vocabulary: Vocabulary, fields: tuple[str, ...]) -> dict[str, Any]:
     """Fill a fresh model and its optimizers from the parent's state, as far as they fit.
 
-    Rows are carried when the width D is the same; the backbone and the optimizers when, besides, fields and layers are.
+    Rows are carried when the width D is the same; of a backbone of the same kind the layers and columns that `inherit` finds;
+    moments with the weights that they belong to. Where nothing of the backbone is carried, no moments are: they describe
+    gradients of another model.
+
+    Args:
+        fields: names of the embedded fields in table order, then of the numeric ones.
 
     Returns:
-        {"fields": {field: {"carried", "new", "dropped", "rows"}}, "backbone": "carried" or why not}.
+        {"fields": {field: {"carried", "new", "dropped", "rows"}}, "backbone": what was carried, in words,
+        "inputs": {"carried", "new", "dropped"}}; the latter counts the input columns of the backbone's first layers.
     """
     same = correspond(parent, vocabulary)
+    inherited = _inheritance(model, parent, vocabulary, fields)
+    report = {"fields": same.fields, **_backbone_report(model.config, parent, inherited)}
     if parent.config.dim != model.config.dim:
-        nothing = {
-            name: {"carried": 0, "new": tally["rows"], "dropped": tally["carried"] + tally["dropped"], "rows": tally["rows"]}
-            for name, tally in same.fields.items()
-        }
-        return {"fields": nothing, "backbone": f"fresh: the width changed from {parent.config.dim} to {model.config.dim}"}
+        return report | {"fields": {name: _nothing_carried(tally) for name, tally in same.fields.items()}}
     table_VD = model.embedding.weight
     _start_new_rows_at_unknown(table_VD, parent.weights[TABLE], same, vocabulary)
     table_VD[same.ours_C] = parent.weights[TABLE][same.parent_C]
-    if parent.fields != fields or parent.config.to_json() | {"dropout": 0} != model.config.to_json() | {"dropout": 0}:
-        return {"fields": same.fields, "backbone": "fresh: fields or layers changed"}
-    model.backbone.load_state_dict(
-        {name.removeprefix("backbone."): tensor for name, tensor in parent.weights.items() if name.startswith("backbone.")}
+    if inherited.names:
+        weights = model.backbone.state_dict()
+        for name in inherited.names:
+            weights[name].copy_(inherited.taken(name, weights[name], parent.weights[f"backbone.{name}"]))
+        optimizers.load(_carried_moments(parent.moments, same, table_VD) | _backbone_moments(parent.moments, inherited, weights))
+    return report
+
+
+def _inheritance(model: CTRModel, parent: State, vocabulary: Vocabulary, fields: tuple[str, ...]) -> Inheritance:
+    """What the backbone can take; nothing from one of another kind or width."""
+    with torch.device("meta"):  # shapes alone
+        theirs = CTRModel(parent.config, torch.nn.Identity()).backbone
+    known = vocabulary.types | parent.types
+    return inherit(
+        model.backbone,
+        _labels(fields, model.config, vocabulary.types),
+        theirs,
+        _labels(parent.fields, parent.config, {name: known.get(name) for name in parent.fields[: parent.config.fields]}),
     )
-    optimizers.load(_carried_moments(parent.moments, same, table_VD))
-    return {"fields": same.fields, "backbone": "carried"}
+
+
+def _labels(fields: tuple[str, ...], config: ModelConfig, types: Mapping[str, str | None]) -> Labels:
+    """Names that tell fields apart whose values have another type, an id from a number, and one width from another."""
+    names = [(name, types.get(name, "number"), config.dim) for name in fields]
+    return Labels(names[: config.fields], names[config.fields :])
+
+
+def _backbone_report(config: ModelConfig, parent: State, inherited: Inheritance) -> dict[str, Any]:
+    return {"backbone": _backbone_in_words(config, parent.config, inherited), "inputs": dict(inherited.inputs)}
+
+
+def _backbone_in_words(config: ModelConfig, parent: ModelConfig, inherited: Inheritance) -> str:
+    if parent.dim != config.dim:
+        return f"fresh: the width changed from {parent.dim} to {config.dim}"
+    if parent.backbone != config.backbone:
+        return f"fresh: the backbone changed from {parent.backbone} to {config.backbone}"
+    if inherited.complete:
+        return "carried"
+    if not inherited.names:
+        return "fresh: no field or no layer is shared"
+    inputs, layers = inherited.inputs, inherited.layers
+    return (
+        f"carried in part: {layers['carried']} of {layers.total()} layers, "
+        f"{inputs['carried']:,} of {inputs['carried'] + inputs['new']:,} input columns ({inputs['dropped']:,} dropped)"
+    )
+
+
+def _nothing_carried(tally: dict[str, int]) -> dict[str, int]:
+    return {"carried": 0, "new": tally["rows"], "dropped": tally["carried"] + tally["dropped"], "rows": tally["rows"]}
 
 
 def _start_new_rows_at_unknown(table_VD: Tensor, parent_VD: Tensor, same: Correspondence, vocabulary: Vocabulary) -> None:
@@ -97,11 +149,22 @@ def _start_new_rows_at_unknown(table_VD: Tensor, parent_VD: Tensor, same: Corres
 
 
 def _carried_moments(moments: dict[str, Tensor], same: Correspondence, table_VD: Tensor) -> dict[str, Tensor]:
-    """The parent's moments in our row order; those of new rows are zero."""
-    carried = dict(moments)
-    for moment in MOMENTS:
-        name = f"table.{moment}"
-        if name in moments:
-            carried[name] = torch.zeros_like(table_VD)
-            carried[name][same.ours_C] = moments[name][same.parent_C]
+    """The parent's moments of the table in our row order; those of new rows are zero."""
+    if "table.step" not in moments:
+        return {}
+    carried = {"table.step": moments["table.step"]}
+    for name in (f"table.{moment}" for moment in MOMENTS):
+        carried[name] = torch.zeros_like(table_VD)
+        carried[name][same.ours_C] = moments[name][same.parent_C]
+    return carried
+
+
+def _backbone_moments(moments: dict[str, Tensor], inherited: Inheritance, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parent's moments of what was inherited; those of new columns are zero."""
+    carried: dict[str, Tensor] = {}
+    for name in inherited.names:
+        key = f"backbone.{name}"
+        if f"{key}.step" in moments:
+            carried[f"{key}.step"] = moments[f"{key}.step"]
+            carried |= {f"{key}.{moment}": inherited.taken(name, weights[name], moments[f"{key}.{moment}"]) for moment in MOMENTS}
     return carried
