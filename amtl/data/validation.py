@@ -17,8 +17,10 @@ import polars as pl
 
 from amtl.data import checks, expectations
 from amtl.data.checks import Finding
+from amtl.data.documents import DayDocument, publish_index
 from amtl.data.events import Partition, scan
 from amtl.data.profile import DAY, SCHEMA, profile
+from amtl.data.suite import Suite
 from amtl.errors import DataError, ValidationError
 from amtl.files import digest_of, publish, publish_folder, publish_json, sha256
 from amtl.params import EventsParams, ValidateParams
@@ -84,12 +86,23 @@ def _judge(parts: Sequence[Partition], events: EventsParams, params: ValidatePar
     findings: list[Finding] = []
     if profiles:
         with publish_folder(documents) as folder:
-            findings = expectations.judge(pl.concat(profiles.values()), events, params, folder)
+            findings = expectations.judge(pl.concat(profiles.values()), {}, checks.checks(events, params), Suite(), events, folder)
+            publish_index(folder, events.name, _documents(profiles, findings), Suite())
     critical = unreadable + [finding for finding in findings if finding.severity == "critical"]
     if critical:
         _refuse(critical, documents if profiles else None, output)
     warnings = {day: tuple(str(finding) for finding in findings if finding.day == day) for day in profiles}
     return {day: Verdict(found, warnings[day]) for day, found in profiles.items()}
+
+
+def _documents(profiles: dict[str, pl.DataFrame], findings: Sequence[Finding]) -> list[DayDocument]:
+    """What the Data Docs say of the days that were judged."""
+    told = []
+    for day, lines in profiles.items():
+        own = [finding for finding in findings if finding.day == day]
+        refused = any(finding.severity == "critical" for finding in own)
+        told.append(DayDocument(day, "refused" if refused else "accepted", int(lines["rows"][0]), findings=own))
+    return told
 
 
 def _refuse(critical: Sequence[Finding], documents: Path | None, output: Path) -> None:

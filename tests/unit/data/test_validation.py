@@ -32,9 +32,9 @@ def judged(monkeypatch):
     """Days that reach the suite, run by run; the suite itself passes all of them without Great Expectations."""
     runs = []
 
-    def judge(profiles, events, params, documents):
+    def judge(profiles, samples, checks, suite, events, documents):
         runs.append(sorted(set(profiles["day"])))
-        (documents / "index.html").write_text("documents")
+        (documents / "profiles.html").write_text("documents")
         return []
 
     monkeypatch.setattr(expectations, "judge", judge)
@@ -72,7 +72,7 @@ def test_a_damaged_verdict_is_made_again_and_documents_survive_an_emptied_output
     for path in (tmp_path / "build" / "data_docs").iterdir():
         path.unlink()
     run(tmp_path)
-    assert (tmp_path / "build" / "data_docs" / "index.html").read_text() == "documents"
+    assert (tmp_path / "build" / "data_docs" / "profiles.html").read_text() == "documents"
 
 
 def test_the_output_has_all_profiles_and_is_the_same_when_nothing_is_new(tmp_path, judged):
