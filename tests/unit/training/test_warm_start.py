@@ -7,8 +7,9 @@ import pytest
 import torch
 from toy import equal_weights, frame, silent, toy, vocabulary_of, with_settings
 
+from amtl.data.batches import Scaling, encode
 from amtl.data.vocabulary import Vocabulary
-from amtl.model.ctr_model import TABLE, build, weights_of
+from amtl.model.ctr_model import TABLE, ModelConfig, build, weights_of
 from amtl.params import EventsParams
 from amtl.training.loop import FitSettings, Trainer
 from amtl.training.optimizers import MOMENTS, Optimizers
@@ -190,6 +191,117 @@ def test_rows_find_their_values_when_fields_change(problem, parent, fields):
         tally = report["fields"][field]
         assert tally["carried"] + tally["new"] == tally["rows"] == vocabulary.sizes.get(field, 0)
         assert tally["carried"] + tally["dropped"] == problem.vocabulary.sizes.get(field, 0)
+
+
+@pytest.fixture(scope="module", params=["mlp", "dlrm"])
+def trained(request, tmp_path_factory):
+    """A problem, and the state of a model of it after a few steps."""
+    chosen = toy(request.param)
+    path, model = tmp_path_factory.mktemp(request.param) / "state", chosen.model()
+    optimizers = Optimizers(model, 0.01)
+    Trainer(model, FIT, CPU, chosen.unknown_rows_F, optimizers=optimizers, log=silent).fit(chosen.train, chosen.validation)
+    write_state(path, model, optimizers, chosen.vocabulary, chosen.settings.events)
+    return chosen, read_state(path)
+
+
+def with_fields(problem, fields):
+    """The problem under other fields, with two more columns that they may name: its rows, vocabulary and a fresh model."""
+    events = events_with(problem, fields)
+    rows = [part.with_columns(fresh=pl.col("item"), height=pl.col("age") * 2) for part in (frame(600), problem.raw)]
+    vocabulary = vocabulary_of(events, rows[0])
+    scaling = Scaling({"age": 40.0, "height": 80.0}, {"age": 10.0, "height": 20.0})
+    config = ModelConfig.of(events, problem.settings.train)
+    torch.manual_seed(5)
+    model = build(config, vocabulary.rows, 0.01)
+    return events, vocabulary, model, encode(rows[1], events, vocabulary.lookup, scaling)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        lambda fields: [fields[3], fields[1], fields[0], fields[2]],
+        lambda fields: [{"name": "fresh"}, *fields],
+        lambda fields: [{"name": "height", "kind": "number"}, *fields],
+        lambda fields: [fields[1] | {"optional": False}, fields[0], fields[2], fields[3] | {"range": [0, 200]}],
+    ],
+    ids=["reordered", "a field more", "a number more", "reordered, other bounds"],
+)
+def test_as_long_as_no_field_is_lost_the_model_predicts_what_the_parent_did(trained, fields):
+    problem, parent = trained
+    events, vocabulary, model, batch = with_fields(problem, fields)
+    report = warm_start(model, Optimizers(model, 0.01), parent, vocabulary, field_names(events))
+    torch.testing.assert_close(model.eval()(batch), parent.model().eval()(problem.validation))
+    assert report["inputs"]["dropped"] == 0
+    assert (report["backbone"] == "carried") == (report["inputs"]["new"] == 0)
+
+
+def test_moments_of_shared_columns_and_rows_are_carried_and_others_are_zero(trained):
+    problem, parent = trained
+    events, vocabulary, model, _ = with_fields(problem, lambda fields: [{"name": "fresh"}, *fields])
+    optimizers = Optimizers(model, 0.01)
+    warm_start(model, optimizers, parent, vocabulary, field_names(events))
+    moments = optimizers.tensors()
+    first = {"mlp": "backbone.layers.0.weight", "dlrm": "backbone.top.0.weight"}[problem.settings.train.backbone]
+    assert moments.keys() == parent.moments.keys()
+    for moment in MOMENTS:
+        ours, theirs = moments[f"{first}.{moment}"], parent.moments[f"{first}.{moment}"]
+        assert ours.shape[1] > theirs.shape[1]
+        assert sorted(column for column in ours.T.tolist() if any(column)) == sorted(column for column in theirs.T.tolist() if any(column))
+        rows, parents = by_value(vocabulary), by_value(problem.vocabulary)
+        for value in rows:
+            expected = parent.moments[f"table.{moment}"][parents[value]] if value in parents else torch.zeros(6)
+            assert torch.equal(moments[f"table.{moment}"][rows[value]], expected)
+    assert all(torch.equal(moments[name], tensor) for name, tensor in parent.moments.items() if name.endswith(".step"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("user", {"type": "string"}),
+        ("item", {"type": "integer"}),
+        ("age", {"kind": "id", "type": "integer"}),
+        ("user", {"kind": "number"}),
+    ],
+    ids=["integer to text", "text to integer", "number to id", "id to number"],
+)
+def test_a_field_of_another_type_is_a_new_one(trained, name, change):
+    """Nothing of it is carried, neither rows nor columns; the others are."""
+    problem, parent = trained
+    events = events_with(problem, lambda fields: [field | change if field["name"] == name else field for field in fields])
+    rows = frame(600).with_columns(age=pl.col("age").fill_nan(0).cast(pl.Int64), item=pl.col("item").str.slice(5).cast(pl.Int64))
+    vocabulary = vocabulary_of(events, rows)
+    model = build(ModelConfig.of(events, problem.settings.train), vocabulary.rows, 0.01)
+    report = warm_start(model, Optimizers(model, 0.01), parent, vocabulary, field_names(events))
+    assert report["backbone"].startswith("carried in part")
+    assert report["inputs"]["new"] > 0
+    assert report["inputs"]["dropped"] > 0
+    tally = report["fields"][name]
+    assert tally["carried"] == 0
+    assert tally["rows"] == vocabulary.sizes.get(name, 0)
+    assert tally["dropped"] == problem.vocabulary.sizes.get(name, 0)
+    kept = {"user", "tags"} - {name}
+    assert all(report["fields"][field]["carried"] == problem.vocabulary.sizes[field] for field in kept)
+
+
+def test_single_values_and_lists_share_rows_and_columns(trained):
+    """The mean of one value is the value."""
+    problem, parent = trained
+    events = events_with(problem, lambda fields: [fields[0], fields[1] | {"kind": "ids"}, *fields[2:]])
+    model = build(ModelConfig.of(events, problem.settings.train), problem.vocabulary.rows, 0.01)
+    lists = problem.raw.with_columns(pl.concat_list("item"))
+    vocabulary = vocabulary_of(events, frame(600).with_columns(pl.concat_list("item")))
+    report = warm_start(model, Optimizers(model, 0.01), parent, vocabulary, field_names(events))
+    batch = encode(lists, events, vocabulary.lookup, problem.scaling)
+    assert report["backbone"] == "carried"
+    torch.testing.assert_close(model.eval()(batch), parent.model().eval()(problem.validation))
+
+
+def test_a_state_without_types_is_read_as_of_today_s(trained):
+    """As states were written before vocabularies said their types."""
+    problem, parent = trained
+    model, optimizers = fresh(problem, problem.vocabulary)
+    report = warm_start(model, optimizers, replace(parent, types={}), problem.vocabulary, parent.fields)
+    assert report["backbone"] == "carried"
 
 
 def test_correspondence_is_one_to_one(problem, parent):
