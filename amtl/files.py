@@ -37,6 +37,15 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def digest_of_tensors(tensors: dict[str, Tensor]) -> str:
+    """Hex SHA-256 of named tensors on the CPU: names, types, shapes and content."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
 def code_digest(*packages: str) -> str:
     """Hex SHA-256 over the source files of packages of this project, e.g. `amtl.training`: what a kept result depends on."""
     folders = [Path(__file__).parent.joinpath(*package.split(".")[1:]) for package in packages]

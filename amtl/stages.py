@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,14 @@ from amtl.errors import AmtlError, DataError
 from amtl.params import EventsParams, FieldParams, Params
 
 if TYPE_CHECKING:
-    from amtl.data.batches import Batch
+    import polars as pl
+
+    from amtl.data.encoded import EncodedRows
     from amtl.data.events import Partition
     from amtl.data.split import Part
     from amtl.data.vocabulary import Vocabulary
 
+RAW_ROWS = 65_536  # of a chunk in which bundles are scored
 EVENTS = Path("data/events")
 PARENT_LOCK = Path("parent.lock")
 BUILD = Path("build")
@@ -84,7 +87,7 @@ def train(settings: Params) -> None:
         trained = fit(settings, data.vocabulary, parts["train"], parts["validation"], _usable_state(data), resume, say)
         trained.write(STATE)
         files.publish_json(TRAIN / "report.json", trained.report)
-        baseline = score(parts["test"].labels_B.numpy(), logistic_baseline(parts["train"], parts["test"], data.vocabulary.rows))
+        baseline = score(parts["test"].labels.numpy(), logistic_baseline(parts["train"], parts["test"], data.vocabulary.rows))
         files.publish_json(TRAIN / "baseline.json", baseline)
         with stage_run("train", settings.register_.name) as run:
             for entry in trained.report["history"]:
@@ -138,7 +141,7 @@ def evaluate(settings: Params) -> None:
     comparable = _parent_folder("bundle") if not data.parent_overlap() else None
     candidates = Candidates.read(COMPRESS, read_state(STATE).config, comparable)
     fields = candidates.parent.events.fields if candidates.parent else ()
-    metrics, predictions = score_candidates(candidates, data.frame("test", fields), test, settings.evaluate.batch_size)
+    metrics, predictions = score_candidates(candidates, data.raw("test", fields), test, settings.evaluate.batch_size)
     metrics |= table_metrics(BUNDLE, candidates.packed)
     metrics |= {f"{name}_logistic": value for name, value in files.read_json(TRAIN / "baseline.json").items()}
     evaluation = _context(settings) | describe(
@@ -166,7 +169,7 @@ def champion_metrics(settings: Params, bundle: Path) -> dict[str, Any]:
 
     manifest = files.read_json(bundle / files.MANIFEST)
     fields = EventsParams.model_validate(manifest["events"]).fields
-    return bundle_metrics(bundle, _Inputs(settings).frame("test", fields), settings.events.label)
+    return bundle_metrics(bundle, _Inputs(settings).raw("test", fields), settings.events.label, settings.evaluate.batch_size)
 
 
 def why_not_comparable(settings: Params, bundle: Path) -> str | None:
@@ -190,11 +193,20 @@ class _Inputs:
         self.bounds = SplitBounds.from_json(files.read_json(COUNT / "split.json"))
         self.scaling = Scaling(**files.read_json(COUNT / "scaling.json"))
 
-    def parts(self, *names: Part) -> dict[Part, Batch]:
+    def parts(self, *names: Part) -> dict[Part, EncodedRows]:
         """Encoded parts of the split."""
-        from amtl.data.dataset import load_parts
+        from amtl.data.dataset import Encoding, encoded_rows
 
-        return load_parts(self.partitions, self.settings.events, self.bounds, self.vocabulary.lookup, self.scaling, names)
+        encoding = Encoding(
+            self.partitions,
+            self.settings.events,
+            self.bounds,
+            self.scaling,
+            self.vocabulary.lookup,
+            self.vocabulary.rows,
+            files.sha256(COUNT / "vocabulary.parquet"),
+        )
+        return {name: encoded_rows(encoding, name, CACHE / "encoded", say) for name in names}
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -208,15 +220,16 @@ class _Inputs:
         bundle = _parent_folder("bundle")
         return why_not_comparable(self.settings, bundle) if bundle else None
 
-    def frame(self, part: Part, fields: Iterable[FieldParams] = ()) -> Any:
-        """A part of the split as a polars frame of raw values; columns of `fields` that params.yaml no longer names come along."""
+    def raw(self, part: Part, fields: Iterable[FieldParams] = ()) -> Iterator[pl.DataFrame]:
+        """A part of the split as chunks of raw values; columns of `fields` that params.yaml no longer names come along."""
+        from amtl.data.dataset import chunks
         from amtl.data.events import scan
         from amtl.data.split import select
 
         events = self.settings.events
         gone = [field.model_copy(update={"optional": True}) for field in fields if field.name not in {own.name for own in events.fields}]
         wider = events.model_copy(update={"fields": (*events.fields, *gone)})
-        return select(scan(self.partitions, wider), events, self.bounds, part).collect()
+        return chunks(select(scan(self.partitions, wider), events, self.bounds, part), RAW_ROWS)
 
 
 def _accepted() -> list[Partition]:

@@ -5,14 +5,16 @@ Shapes: N events, B events of a batch, F single-valued fields, K numeric fields,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from amtl.data.vocabulary import RowLookup
+from amtl.files import digest_of_tensors
 from amtl.params import EventsParams
 
 if TYPE_CHECKING:
@@ -67,18 +69,25 @@ class Batch:
         bags = tuple(_take_bag(bag, index_B) for bag in self.bags)
         return Batch(self.ids_BF[index_B], bags, self.numbers_BK[index_B], self.labels_B[index_B])
 
+    @property
+    def labels(self) -> torch.Tensor:
+        """Labels of all events, float32 [N]."""
+        return self.labels_B
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex SHA-256 of the content."""
+        bags = {f"bag{index}.{part}": getattr(bag, part) for index, bag in enumerate(self.bags) for part in ("rows_M", "offsets_N")}
+        return digest_of_tensors({"ids": self.ids_BF, "numbers": self.numbers_BK, "labels": self.labels_B, **bags})
+
     def shuffled(self, size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Batches of one epoch in an order that depends on (seed, epoch) only; `skip` batches are left out at the start.
 
         A last batch of a single event joins the one before it: batch norm cannot train on one event.
         """
-        import torch
-
-        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
-        order = torch.randperm(len(self), generator=generator)
-        for start in range(skip * size, max(len(order) - 1, 1), size):
-            stop = start + size
-            yield self.take(order[start : stop + (stop == len(order) - 1)])
+        order = permutation(len(self), seed, epoch)
+        for start, stop in batch_spans(len(self), size, skip):
+            yield self.take(order[start:stop])
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """All events in their order, `size` at a time."""
@@ -86,6 +95,42 @@ class Batch:
 
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
+
+    def newest(self, rows: int) -> Batch:
+        """The last `rows` events, or all of them if they are fewer."""
+        import torch
+
+        return self if len(self) <= rows else self.take(torch.arange(len(self) - rows, len(self)))
+
+    def widened(self) -> Batch:
+        """The types that a model reads: int64 rows, float32 labels. On disk both are narrower."""
+        bags = tuple(Bag(bag.rows_M.long(), bag.offsets_N) for bag in self.bags)
+        return Batch(self.ids_BF.long(), bags, self.numbers_BK, self.labels_B.float())
+
+
+def permutation(rows: int, *seeds: int) -> torch.Tensor:
+    """A random order of 0 ... rows - 1, int64, that depends on the seeds only."""
+    import torch
+
+    generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+    return torch.randperm(rows, generator=generator)
+
+
+def batch_spans(rows: int, size: int, skip: int = 0) -> Iterator[tuple[int, int]]:
+    """Where each batch of an epoch begins and ends, after the first `skip`; a single last event joins the batch before it."""
+    for start in range(skip * size, max(rows - 1, min(rows, 1)), size):
+        yield start, rows if start + size == rows - 1 else min(start + size, rows)
+
+
+def concatenated(batches: Sequence[Batch]) -> Batch:
+    """The events of one or more batches of the same fields, one batch after the other."""
+    import torch
+
+    if len(batches) == 1:
+        return batches[0]
+    bags = tuple(_concatenated_bags(same_field) for same_field in zip(*(batch.bags for batch in batches), strict=True))
+    ids_BF, numbers_BK, labels_B = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("ids_BF", "numbers_BK", "labels_B"))
+    return Batch(ids_BF, bags, numbers_BK, labels_B)
 
 
 def encode(frame: pl.DataFrame, events: EventsParams, lookup: RowLookup, scaling: Scaling) -> Batch:
@@ -129,6 +174,14 @@ def _standardised(numbers: pl.Series, name: str, scaling: Scaling) -> np.ndarray
     mean, std = scaling.mean.get(name, 0.0), scaling.std.get(name, 1.0)
     standardised = ((numbers.cast(pl.Float64, strict=False) - mean) / (std if std > 0 else 1.0)).to_numpy()
     return np.where(np.abs(standardised) <= LARGEST, standardised, 0.0)  # missing, NaN, infinite or absurd: the mean
+
+
+def _concatenated_bags(bags: Sequence[Bag]) -> Bag:
+    import torch
+
+    starts = np.cumsum([0, *(len(bag.rows_M) for bag in bags)]).tolist()
+    offsets = [bag.offsets_N[1:] + start for bag, start in zip(bags, starts, strict=False)]
+    return Bag(torch.cat([bag.rows_M for bag in bags]), torch.cat([torch.zeros(1, dtype=torch.int64), *offsets]))
 
 
 def _take_bag(bag: Bag, index_B: torch.Tensor) -> Bag:

@@ -10,10 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amtl.data.batches import Batch, Scaling
+from amtl.data.batches import Scaling
+from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ArtifactError, BudgetError
-from amtl.files import code_digest, digest_of, publish_folder, publish_json, publish_tensors, read_tensors, verify_manifest, write_manifest
+from amtl.files import (
+    code_digest,
+    digest_of,
+    digest_of_tensors,
+    publish_folder,
+    publish_json,
+    publish_tensors,
+    read_tensors,
+    verify_manifest,
+    write_manifest,
+)
 from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
@@ -30,8 +41,8 @@ class Tuning:
     """What fine-tuning works with: the same for the cut model and for the control."""
 
     settings: FitSettings
-    train: Batch
-    validation: Batch
+    train: Rows
+    validation: Rows
     unknown_rows_F: Tensor
     device: torch.device
     log: Callable[[str], None]
@@ -182,8 +193,8 @@ def check_budget(table: Path, budget_bytes: int | None) -> None:
 def _control(start: CTRModel, config: ModelConfig, tuning: Tuning, cache: Path) -> CTRModel:
     """The fixed-width model after the same fine-tuning; trained once for the same start, data and settings."""
     weights = weights_of(start)
-    data = [_fingerprint(_tensors(tuning.train)), _fingerprint(_tensors(tuning.validation))]
-    key = digest_of([_fingerprint(weights), *data, str(tuning.settings), code_digest("amtl.model", "amtl.training")])
+    data = [tuning.train.digest, tuning.validation.digest]
+    key = digest_of([digest_of_tensors(weights), *data, str(tuning.settings), code_digest("amtl.data", "amtl.model", "amtl.training")])
     kept = cache / key[:32]
     try:
         verify_manifest(kept)
@@ -197,22 +208,7 @@ def _control(start: CTRModel, config: ModelConfig, tuning: Tuning, cache: Path) 
     return restore(config, read_tensors(kept / "weights.safetensors"))
 
 
-def _tensors(batch: Batch) -> dict[str, Tensor]:
-    bags = {f"bag{index}.{part}": getattr(bag, part) for index, bag in enumerate(batch.bags) for part in ("rows_M", "offsets_N")}
-    return {"ids": batch.ids_BF, "numbers": batch.numbers_BK, "labels": batch.labels_B, **bags}
-
-
-def _fingerprint(tensors: dict[str, Tensor]) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
-
-
-def tuning_for(settings: Params, vocabulary: Vocabulary, train: Batch, validation: Batch, log: Callable[[str], None]) -> Tuning:
+def tuning_for(settings: Params, vocabulary: Vocabulary, train: Rows, validation: Rows, log: Callable[[str], None]) -> Tuning:
     """The tuning that params.yaml asks for."""
     unknown = torch.tensor(list(vocabulary.offsets.values()))
     return Tuning(tuning_settings(settings), train, validation, unknown, pick_device(settings.train.device), log)

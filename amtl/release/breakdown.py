@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from amtl.data.batches import Batch
+from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
 from amtl.packing.budget import NUMBER_BYTES, SCALE_BYTES
 from amtl.release.evaluate import frequency_bands
 
+CHUNK = 65_536
+
 
 def describe(
-    vocabulary: Vocabulary, sizes_V: np.ndarray, test: Batch, predictions: Mapping[str, np.ndarray], dim: int, precision: str, bands: int
+    vocabulary: Vocabulary, sizes_V: np.ndarray, test: Rows, predictions: Mapping[str, np.ndarray], dim: int, precision: str, bands: int
 ) -> dict[str, Any]:
     """The tables and curves of the report.
 
@@ -40,15 +42,16 @@ def describe(
 
 
 def _bands(
-    vocabulary: Vocabulary, sizes_V: np.ndarray, test: Batch, predictions: Mapping[str, np.ndarray], bands: int
+    vocabulary: Vocabulary, sizes_V: np.ndarray, test: Rows, predictions: Mapping[str, np.ndarray], bands: int
 ) -> list[dict[str, Any]]:
     """Bands of the single-valued fields: a list of values has no one frequency."""
     counts_V = vocabulary.counts_V.copy()
     counts_V[list(vocabulary.offsets.values())] = 0
     result = []
-    for column, field in enumerate(list(vocabulary.types)[: test.ids_BF.shape[1]]):
-        rows_N = test.ids_BF[:, column].numpy()
-        result += frequency_bands(field, rows_N, counts_V[rows_N], test.labels_B.numpy(), predictions, bands, sizes_V[rows_N])
+    first = next(test.in_order(1))
+    for column, field in enumerate(list(vocabulary.types)[: first.ids_BF.shape[1]]):  # one column at a time in memory
+        rows_N = np.concatenate([batch.ids_BF[:, column].numpy() for batch in test.in_order(CHUNK)])
+        result += frequency_bands(field, rows_N, counts_V[rows_N], test.labels.numpy(), predictions, bands, sizes_V[rows_N])
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from amtl.data.batches import Batch
+from amtl.data.dataset import Rows
 from amtl.errors import ArtifactError
 from amtl.files import read_tensors
 from amtl.packing.budget import dense_bytes
@@ -59,28 +60,38 @@ class Candidates:
 
 
 def score_candidates(
-    candidates: Candidates, rows: pl.DataFrame, test: Batch, batch_size: int
+    candidates: Candidates, raw: Iterable[pl.DataFrame], test: Rows, batch_size: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Metrics, and test probabilities of the packed model (`auc`) and the control (`auc_fixed`).
 
     Args:
-        rows: the test rows as raw values: the bundles read them as a server would.
+        raw: the test rows as raw values, in chunks: the bundles read them as a server would.
         test: the same rows, encoded.
     """
     import torch
 
     from amtl.training.loop import predict
 
-    labels, cpu = test.labels_B.numpy(), torch.device("cpu")
-    packed, control = candidates.packed.predict(rows, batch_size), predict(candidates.control, test, cpu, batch_size)
-    metrics: dict[str, Any] = {**score(labels, packed), "rows": len(rows)}
+    labels, cpu = test.labels.numpy(), torch.device("cpu")
+    served = {"packed": candidates.packed} | ({"parent": candidates.parent} if candidates.parent else {})
+    guesses = serve(served, raw, batch_size)
+    control = predict(candidates.control, test, cpu, batch_size)
+    metrics: dict[str, Any] = {**score(labels, guesses["packed"]), "rows": len(test)}
     metrics |= {f"{name}_fixed": value for name, value in score(labels, control).items()}
-    masked = score(labels, predict(candidates.masked, test, cpu, batch_size))
-    metrics |= {"auc_masked": masked["auc"]} if "auc" in masked else {}
-    if candidates.parent is not None:
-        parent = score(labels, candidates.parent.predict(rows, batch_size))
-        metrics |= {"auc_parent": parent["auc"]} if "auc" in parent else {}
-    return metrics, {"auc": packed, "auc_fixed": control}
+    others = {"masked": predict(candidates.masked, test, cpu, batch_size)} | {name: guesses[name] for name in guesses if name == "parent"}
+    for name, guess in others.items():
+        measured = score(labels, guess)
+        metrics |= {f"auc_{name}": measured["auc"]} if "auc" in measured else {}
+    return metrics, {"auc": guesses["packed"], "auc_fixed": control}
+
+
+def serve(predictors: Mapping[str, Predictor], raw: Iterable[pl.DataFrame], batch_size: int) -> dict[str, np.ndarray]:
+    """Probabilities of bundles by their names, float64 [N], in one pass over chunks of raw rows."""
+    guesses: dict[str, list[np.ndarray]] = {name: [np.zeros(0)] for name in predictors}
+    for chunk in raw:
+        for name, predictor in predictors.items():
+            guesses[name].append(predictor.predict(chunk, batch_size))
+    return {name: np.concatenate(parts) for name, parts in guesses.items()}
 
 
 def table_metrics(bundle: Path, predictor: Predictor) -> dict[str, Any]:
@@ -98,9 +109,14 @@ def table_metrics(bundle: Path, predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def bundle_metrics(bundle: Path, rows: pl.DataFrame, label: str) -> dict[str, Any]:
-    """Metrics of any bundle on labelled rows of raw values: how the gate scores the champion."""
+def bundle_metrics(bundle: Path, raw: Iterable[pl.DataFrame], label: str, batch_size: int = 8192) -> dict[str, Any]:
+    """Metrics of any bundle on labelled rows of raw values, in chunks: how the gate scores the champion."""
     from amtl.packing.bundle import load
 
     predictor = load(bundle)
-    return {**score(rows[label].to_numpy(), predictor.predict(rows)), **table_metrics(bundle, predictor), "rows": len(rows)}
+    labels, guesses = [np.zeros(0)], [np.zeros(0)]
+    for chunk in raw:
+        labels.append(chunk[label].to_numpy())
+        guesses.append(predictor.predict(chunk, batch_size))
+    measured = score(np.concatenate(labels), np.concatenate(guesses))
+    return {**measured, **table_metrics(bundle, predictor), "rows": sum(map(len, labels))}

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from amtl.data.batches import Batch
+    from amtl.data.dataset import Rows
 
 BASELINE_ROWS = 500_000
 BASELINE_ITERATIONS = 200
+BASELINE_CHUNK = 65_536
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -101,7 +103,7 @@ def frequency_bands(
     return result
 
 
-def logistic_baseline(train: Batch, test: Batch, rows: int, most: int = BASELINE_ROWS) -> np.ndarray:
+def logistic_baseline(train: Rows, test: Rows, rows: int, most: int = BASELINE_ROWS) -> np.ndarray:
     """Test probabilities of a one-hot logistic regression: what is reachable without embeddings.
 
     Args:
@@ -118,15 +120,16 @@ def logistic_baseline(train: Batch, test: Batch, rows: int, most: int = BASELINE
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    train = _newest(train, most)
-    labels = train.labels_B.numpy()
+    newest = train.newest(most)
+    labels = newest.labels_B.numpy()
     if len(np.unique(labels)) < 2:
         return np.full(len(test), float(labels.mean()) if len(labels) else 0.5)
     model = LogisticRegression(C=1.0, solver="lbfgs", max_iter=BASELINE_ITERATIONS, tol=1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(_one_hot(train, rows), labels)
-    return np.asarray(model.predict_proba(_one_hot(test, rows))[:, 1], dtype=np.float64)
+        model.fit(_one_hot(newest, rows), labels)
+    predicted = [model.predict_proba(_one_hot(batch, rows))[:, 1] for batch in test.in_order(BASELINE_CHUNK)]
+    return np.concatenate([np.zeros(0), *predicted])
 
 
 def _auc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
@@ -143,12 +146,6 @@ def _band_of(counts: np.ndarray, bands: int) -> np.ndarray:
     last = np.ceil(len(seen) * np.arange(1, bands + 1) / bands).astype(np.int64) - 1
     upper = np.unique(seen[np.maximum(last, 0)])
     return np.where(counts > 0, np.searchsorted(upper, counts) + 1, 0)
-
-
-def _newest(batch: Batch, rows: int) -> Batch:
-    import torch
-
-    return batch if len(batch) <= rows else batch.take(torch.arange(len(batch) - rows, len(batch)))
 
 
 def _one_hot(batch: Batch, rows: int) -> csr_matrix:

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amtl.data.batches import Batch
+from amtl.data.dataset import Rows
 from amtl.model.ctr_model import CTRModel
 
 CODES = 127
 
 
-def curvature_FDD(model: CTRModel, data: Batch, device: torch.device, rows: int, seed: int) -> Tensor:
+def curvature_FDD(model: CTRModel, data: Rows, device: torch.device, rows: int, seed: int) -> Tensor:
     """G_f = mean over up to `rows` random events of p (1 - p) J J^T, float64 [F, D, D] on the CPU."""
     model.to(device).eval()
     total_FDD = torch.zeros(model.config.fields, model.config.dim, model.config.dim, dtype=torch.float64)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from amtl.data.batches import Bag, Batch
+from amtl.data.dataset import Rows
 from amtl.errors import ParamsError
 from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.release.evaluate import score
@@ -87,12 +88,12 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
-def predict(model: CTRModel, data: Batch, device: torch.device, batch_size: int = 8192) -> np.ndarray:
+def predict(model: CTRModel, data: Rows, device: torch.device, batch_size: int = 8192) -> np.ndarray:
     """Probabilities of all events, float64 [N], in evaluation mode."""
     return torch.sigmoid(_logits(model, data, device, batch_size)).numpy()
 
 
-def _logits(model: CTRModel, data: Batch, device: torch.device, batch_size: int = 8192) -> Tensor:
+def _logits(model: CTRModel, data: Rows, device: torch.device, batch_size: int = 8192) -> Tensor:
     """Logits of all events, float64 [N] on the CPU, in evaluation mode."""
     was_training = model.training
     model.eval()
@@ -155,7 +156,7 @@ class Trainer:
         self.progress = Progress()
         self.best = snapshot(model)
 
-    def fit(self, train: Batch, validation: Batch) -> Progress:
+    def fit(self, train: Rows, validation: Rows) -> Progress:
         """Train until `epochs` or until patience ends; the model then holds the best weights on validation."""
         torch.manual_seed(self.settings.seed)
         if not self._continued() and self.settings.keep_start:
@@ -172,8 +173,8 @@ class Trainer:
             self.model.backbone.rescale(self.progress.best_scale, self.progress.best_shift)
         return self.progress
 
-    def _judge(self, validation: Batch, entry: dict[str, float]) -> dict[str, float]:
-        logits_N, labels_N = _logits(self.model, validation, self.device), validation.labels_B
+    def _judge(self, validation: Rows, entry: dict[str, float]) -> dict[str, float]:
+        logits_N, labels_N = _logits(self.model, validation, self.device), validation.labels
         scale, shift = platt(logits_N, labels_N) if self.settings.calibrate else (1.0, 0.0)
         measured, progress = judge(logits_N * scale + shift, labels_N), self.progress
         progress.history.append({**entry, **measured})
@@ -184,7 +185,7 @@ class Trainer:
             progress.stale += 1
         return measured
 
-    def _run_epoch(self, train: Batch) -> float:
+    def _run_epoch(self, train: Rows) -> float:
         """The rest of the epoch under way; returns the mean loss over the whole epoch."""
         progress, settings = self.progress, self.settings
         for batch in train.shuffled(settings.batch_size, settings.seed, progress.epoch, skip=progress.step):

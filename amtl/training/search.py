@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amtl.data.batches import Batch
+from amtl.data.dataset import Rows
 from amtl.errors import ArtifactError
 from amtl.files import publish_tensors, read_tensors
 from amtl.model.ctr_model import CTRModel
@@ -88,7 +88,7 @@ class Front:
 
 def search_under_budget(
     model: CTRModel,
-    train: Batch,
+    train: Rows,
     counts_V: Tensor,
     field_V: Tensor,
     energies_VE: Tensor,
@@ -118,7 +118,7 @@ def search_under_budget(
     )
 
 
-def cutting_costs_GO(model: CTRModel, data: Batch, group_V: Tensor, groups: int, device: torch.device, rows: int, seed: int) -> Tensor:
+def cutting_costs_GO(model: CTRModel, data: Rows, group_V: Tensor, groups: int, device: torch.device, rows: int, seed: int) -> Tensor:
     """C[g, t]: mean cross-entropy an event that cutting all values of group g to t dimensions costs, [G, D + 1] on the CPU.
 
     Args:

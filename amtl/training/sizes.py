@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amtl.data.batches import Batch
+from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ArtifactError
 from amtl.files import publish_json, publish_tensors, read_tensors
@@ -71,8 +71,8 @@ def find_sizes(
     settings: Params,
     vocabulary: Vocabulary,
     model: CTRModel,
-    train: Batch,
-    validation: Batch,
+    train: Rows,
+    validation: Rows,
     resume: Path | None,
     log: Callable[[str], None],
 ) -> Found:
@@ -84,7 +84,7 @@ def find_sizes(
 
 
 def _under_budget(
-    settings: Params, shown_V: np.ndarray, field_V: np.ndarray, model: CTRModel, train: Batch, log: Callable[[str], None]
+    settings: Params, shown_V: np.ndarray, field_V: np.ndarray, model: CTRModel, train: Rows, log: Callable[[str], None]
 ) -> Found:
     device, seed = pick_device(settings.train.device), settings.train.seed
     curvature = curvature_FDD(model, train, device, BASIS_ROWS, seed)
@@ -106,8 +106,8 @@ def _as_published(
     shown_V: np.ndarray,
     field_V: np.ndarray,
     model: CTRModel,
-    train: Batch,
-    validation: Batch,
+    train: Rows,
+    validation: Rows,
     resume: Path | None,
     log: Callable[[str], None],
 ) -> Found:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from amtl.data.batches import Batch
+from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
 from amtl.model.ctr_model import CTRModel, ModelConfig, build
 from amtl.params import EventsParams, Params
@@ -37,8 +37,8 @@ class Trained:
 def train(
     settings: Params,
     vocabulary: Vocabulary,
-    train: Batch,
-    validation: Batch,
+    train: Rows,
+    validation: Rows,
     parent_state: Path | None,
     resume: Path | None,
     log: Callable[[str], None],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from amtl.data.batches import Bag, Batch
 from amtl.errors import DataError
-from amtl.release.evaluate import _newest, frequency_bands, logistic_baseline, score
+from amtl.release.evaluate import frequency_bands, logistic_baseline, score
 
 
 def naive_auc(labels: np.ndarray, guesses: np.ndarray) -> float:
@@ -109,7 +110,8 @@ def test_baseline_of_one_class_is_its_rate() -> None:
 
 
 def test_baseline_takes_the_newest_rows() -> None:
-    batch = planted(10, 0)
-    newest = _newest(batch, 3)
-    assert newest.ids_BF.tolist() == batch.ids_BF[-3:].tolist()
-    assert newest.bags[0].rows_M.tolist() == batch.bags[0].rows_M[batch.bags[0].offsets_N[7] :].tolist()
+    train, test = planted(600, 0), planted(50, 1)
+    old = replace(train, labels_B=torch.where(torch.arange(600) < 300, 1 - train.labels_B, train.labels_B))
+    newest = logistic_baseline(train.take(torch.arange(300, 600)), test, rows=4)
+    assert np.array_equal(logistic_baseline(old, test, rows=4, most=300), newest)
+    assert not np.array_equal(logistic_baseline(old, test, rows=4), newest)
