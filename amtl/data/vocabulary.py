@@ -40,7 +40,7 @@ class RowLookup:
         typed, unknown = self._by_field[field]
         plain = values.cast(pl.String) if isinstance(values.dtype, pl.Categorical | pl.Enum) else values
         if plain.dtype.is_float():  # as pandas gives integers beside missing ones; what is not whole is no known value
-            plain = plain.set(plain != plain.round(), None)
+            plain = plain.set(plain != plain.round(), None).cast(pl.Int64, strict=False)
         wanted = plain.cast(typed.schema["value"], strict=False).alias("value").to_frame()
         return wanted.join(typed, on="value", how="left", maintain_order="left")["row"].fill_null(unknown).to_numpy()
 

@@ -131,6 +131,28 @@ def test_raw_integers_of_any_type_find_their_rows(vocabulary, users):
     assert vocabulary.lookup.rows("user", users).tolist() == [1, 2, 0, 0]
 
 
+@pytest.mark.parametrize("tags", [pl.Series([7, 8]), pl.Series([7.0, 8.5]), pl.Series(["7", "8.5"])], ids=["integers", "floats", "words"])
+def test_numbers_find_the_rows_of_their_words(tags):
+    """A column that is text in one place may hold numbers in another."""
+    vocabulary = Vocabulary.empty(EVENTS).grow(counted(tags={"7": 2}))
+    assert vocabulary.lookup.rows("tags", tags).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("user", "string"), ("tags", "integer")], ids=["integers that are text now", "text that are integers now"]
+)
+def test_a_field_of_another_type_starts_anew(vocabulary, tmp_path, name, kind):
+    vocabulary.write(tmp_path / "vocabulary.parquet")
+    fields = [field | ({"type": kind} if field["name"] == name else {}) for field in EVENTS.model_dump(mode="json")["fields"]]
+    changed = Vocabulary.read(
+        tmp_path / "vocabulary.parquet", EventsParams.model_validate(EVENTS.model_dump(mode="json") | {"fields": fields})
+    )
+    other = {"user": "tags", "tags": "user"}[name]
+    assert changed.sizes[name] == 1
+    assert changed.sizes[other] == vocabulary.sizes[other]
+    assert changed.types[name] == kind
+
+
 def test_raw_words_find_their_rows_and_an_empty_column_is_fine(vocabulary):
     assert vocabulary.lookup.rows("tags", pl.Series(["a", "A", "", None, "a"])).tolist() == [4, 3, 3, 3, 4]
     assert vocabulary.lookup.rows("tags", pl.Series([], dtype=pl.Null)).tolist() == []
