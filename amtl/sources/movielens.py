@@ -1,20 +1,24 @@
-"""Known data sets in their official layout, brought in as day partitions with a fitting `events` section."""
+"""MovieLens-100K and MovieLens-1M in their official layouts (https://grouplens.org/datasets/movielens/, READMEs therein).
+
+A rating of 4 or 5 is a like; the rating itself is no feature and is not written. A day is a UTC day of the rating's time.
+Rows lie in the order of time. Ages of MovieLens-1M are codes of age groups (1, 18, 25, ...), hence a field of ids.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from amtl.errors import DataError
+from amtl.sources import clock
+from amtl.sources.layout import EPOCH, FLAG, INTEGER, LINE, TEXT, Column, Layout, collect, columns, integer, one_of, scan, table
 from amtl.sources.source import DAY, Source, declared
 
 GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"]
 GENRES += ["Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"]
 LIKED_FROM = 4
-SECONDS_A_DAY = 86_400
 
 MOVIELENS_100K: dict[str, Any] = {
     "name": "movielens-100k",
@@ -32,88 +36,107 @@ MOVIELENS_100K: dict[str, Any] = {
         {"name": "age", "kind": "number", "range": [0, 120]},
     ],
 }
+MOVIELENS_1M: dict[str, Any] = {
+    **MOVIELENS_100K,
+    "name": "movielens-1m",
+    "fields": [
+        {"name": "user_id", "type": "integer"},
+        {"name": "item_id", "type": "integer"},
+        {"name": "gender"},
+        {"name": "age", "type": "integer"},
+        {"name": "occupation", "type": "integer"},
+        {"name": "zip_code"},
+        {"name": "release_year", "type": "integer", "optional": True},
+        {"name": "genres", "kind": "ids"},
+    ],
+}
+
+_RATING = (
+    *columns(INTEGER, ("user_id", "item_id")),
+    Column("rating", integer(1, 5, "a rating from 1 to 5")),
+    Column("epoch", EPOCH),
+)
+_GENDER = Column("gender", one_of("F", "M"))
+_DATA = Layout("u.data of MovieLens-100K", "\t", _RATING)
+_USER = Layout(
+    "u.user of MovieLens-100K",
+    "|",
+    (*columns(INTEGER, ("user_id", "age")), _GENDER, *columns(TEXT, ("occupation", "zip_code"))),
+    latin_1=True,
+)
+_ITEM = Layout(
+    "u.item of MovieLens-100K",
+    "|",
+    (
+        Column("item_id", INTEGER),
+        Column("title", TEXT),
+        *columns(TEXT, ("released", "video", "url"), optional=True),
+        *columns(FLAG, GENRES),
+    ),
+    latin_1=True,
+)
+_RATINGS_DAT = Layout("ratings.dat of MovieLens-1M", "::", _RATING)
+_USERS_DAT = Layout(
+    "users.dat of MovieLens-1M",
+    "::",
+    (Column("user_id", INTEGER), _GENDER, *columns(INTEGER, ("age", "occupation")), Column("zip_code", TEXT)),
+    latin_1=True,
+)
+_MOVIES_DAT = Layout("movies.dat of MovieLens-1M", "::", (Column("item_id", INTEGER), *columns(TEXT, ("title", "genres"))), latin_1=True)
 
 
 def read_100k(path: Path, import_day: str) -> Source:
-    """MovieLens-100K: a rating of 4 or 5 is a like, a day is a UTC day of the rating's time.
-
-    Args:
-        path: folder with the official `u.data`, `u.user` and `u.item`.
-        import_day: not used; every rating has its time.
+    """MovieLens-100K from the folder `path` with `u.data`, `u.user` and `u.item`; every rating has its time.
 
     Raises:
         DataError: a file is missing or does not have the official layout.
     """
-    ratings = _ratings(path / "u.data")
-    users = _users(path / "u.user")
-    items = _items(path / "u.item")
-    events = ratings.join(users, on="user_id", how="left", maintain_order="left").join(
-        items, on="item_id", how="left", maintain_order="left"
-    )
-    for column, name in (("gender", "u.user"), ("genres", "u.item")):
-        lost = events[column].null_count()
-        if lost:
-            raise DataError(f"{path / name} does not describe what {lost:,} ratings refer to; use a whole copy of MovieLens-100K")
-    inputs = tuple(path / name for name in ("u.data", "u.user", "u.item"))
-    return Source(MOVIELENS_100K, events.select(*declared(MOVIELENS_100K), DAY).lazy(), inputs)
-
-
-def _ratings(path: Path) -> pl.DataFrame:
-    """One row a rating, oldest first: user_id, item_id, liked, timestamp, day."""
-    raw = _table(path, "\t", ("user_id", "item_id", "rating", "epoch")).cast(pl.Int64, strict=False)
-    odd = raw.filter(pl.any_horizontal(pl.all().is_null()) | ~pl.col("rating").is_between(1, 5))
-    if len(odd) or raw.is_empty():
-        raise DataError(
-            f"{path} is not the official u.data: {len(odd):,} of {len(raw):,} lines are no `user item rating(1-5) time`; download it again"
-        )
-    return raw.sort("epoch", "user_id", "item_id").select(
-        "user_id",
+    files = (path / "u.data", path / "u.user", path / "u.item")
+    flags = [pl.when(pl.col(genre) == 1).then(pl.lit(genre)) for genre in GENRES]
+    items = table(files[2], _ITEM, "item_id").select(
         "item_id",
-        (pl.col("rating") >= LIKED_FROM).cast(pl.Int8).alias("liked"),
-        pl.from_epoch("epoch").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("timestamp"),
-        pl.from_epoch(pl.col("epoch") // SECONDS_A_DAY, time_unit="d").cast(pl.String).alias("day"),
-    )
-
-
-def _users(path: Path) -> pl.DataFrame:
-    """One row a user: user_id, age, gender, occupation, zip_code."""
-    raw = _table(path, "|", ("user_id", "age", "gender", "occupation", "zip_code"))
-    users = raw.with_columns(pl.col("user_id").cast(pl.Int64, strict=False), pl.col("age").cast(pl.Int64, strict=False))
-    return _checked(users, "user_id", path)
-
-
-def _items(path: Path) -> pl.DataFrame:
-    """One row an item: item_id, release_year (null if not given), genres (never empty)."""
-    raw = _table(path, "|", ("item_id", "title", "released", "video", "url", *GENRES))
-    genres = pl.concat_list([pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES]).list.drop_nulls()
-    items = raw.select(
-        pl.col("item_id").cast(pl.Int64, strict=False),
         pl.col("released").str.tail(4).cast(pl.Int64, strict=False).alias("release_year"),
-        genres.alias("genres"),
+        pl.concat_list(flags).list.drop_nulls().alias("genres"),
     )
-    return _checked(items, "item_id", path)
+    return _source(MOVIELENS_100K, files, _DATA, table(files[1], _USER, "user_id"), items)
 
 
-def _checked(frame: pl.DataFrame, key: str, path: Path) -> pl.DataFrame:
-    required = [name for name in frame.columns if name != "release_year"]
-    odd = frame.filter(pl.any_horizontal(pl.col(required).is_null()) | pl.col(key).is_duplicated())
-    if len(odd):
-        raise DataError(
-            f"{path} is not the official {path.name}: {len(odd):,} of {len(frame):,} lines are odd or double; download it again"
+def read_1m(path: Path, import_day: str) -> Source:
+    """MovieLens-1M from the folder `path` with `ratings.dat`, `users.dat` and `movies.dat`; every rating has its time.
+
+    Raises:
+        DataError: a file is missing or does not have the official layout.
+    """
+    files = (path / "ratings.dat", path / "users.dat", path / "movies.dat")
+    items = table(files[2], _MOVIES_DAT, "item_id").select(
+        "item_id",
+        pl.col("title").str.extract(r"\((\d{4})\)\s*$").cast(pl.Int64).alias("release_year"),
+        pl.col("genres").str.split("|"),
+    )
+    return _source(MOVIELENS_1M, files, _RATINGS_DAT, table(files[1], _USERS_DAT, "user_id"), items)
+
+
+def _source(section: dict[str, Any], files: tuple[Path, Path, Path], layout: Layout, users: pl.DataFrame, items: pl.DataFrame) -> Source:
+    """The ratings in order of time, each with what is known of its user and its item."""
+    ratings = collect(scan(files[0], layout)).sort("epoch", "user_id", "item_id")
+    _check_described(ratings, users, "user_id", files)
+    _check_described(ratings, items, "item_id", files)
+    time = clock.utc(pl.col("epoch"))
+    events = (
+        ratings.with_columns(
+            (pl.col("rating") >= LIKED_FROM).cast(pl.Int8).alias("liked"), time.alias("timestamp"), clock.day(time).alias(DAY)
         )
-    return frame
+        .join(users, on="user_id", how="left", maintain_order="left")
+        .join(items, on="item_id", how="left", maintain_order="left")
+    )
+    return Source(section, events.select(*declared(section), DAY).lazy(), files)
 
 
-def _table(path: Path, separator: str, names: Sequence[str]) -> pl.DataFrame:
-    """Lines of a file (latin-1) as text columns."""
-    try:
-        lines = path.read_bytes().decode("latin-1").splitlines()
-    except OSError as error:
+def _check_described(ratings: pl.DataFrame, described: pl.DataFrame, key: str, files: tuple[Path, Path, Path]) -> None:
+    lost = ratings.join(described, on=key, how="anti").sort(LINE)
+    if len(lost):
+        where = files[1] if key == "user_id" else files[2]
         raise DataError(
-            f"{path} cannot be read ({error.strerror}); give the folder of MovieLens-100K that holds u.data, u.user and u.item"
-        ) from None
-    rows = [line.split(separator) for line in lines if line]
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(names):
-            raise DataError(f"{path} line {number} has {len(row)} fields, not {len(names)}; download MovieLens-100K again")
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+            f"{where} has no line for {key} {lost[key][0]} of {files[0].name} line {lost[LINE][0]:,} ({len(lost):,} such ratings); "
+            "use the files of one download"
+        )

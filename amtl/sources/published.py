@@ -1,8 +1,39 @@
-"""The published data sets that `amtl ingest NAME PATH` knows by name."""
+"""The published data sets that are known by name: `amtl ingest NAME PATH`."""
 
 from __future__ import annotations
 
-from amtl.sources import movielens
+from dataclasses import dataclass
+
+from amtl.sources import avazu, criteo, frappe, ijcai18, movielens, taobao
 from amtl.sources.source import Reader
 
-READERS: dict[str, Reader] = {"movielens-100k": movielens.read_100k}
+
+@dataclass(frozen=True)
+class Published:
+    """A data set that others publish.
+
+    Attributes:
+        read: its reader.
+        title: what it is, in a line.
+        path: what PATH must be.
+    """
+
+    read: Reader
+    title: str
+    path: str
+
+
+PUBLISHED: dict[str, Published] = {
+    "movielens-100k": Published(movielens.read_100k, "ratings of films, 1997-98; a like is 4 or 5", "folder with u.data, u.user, u.item"),
+    "movielens-1m": Published(
+        movielens.read_1m, "ratings of films, 2000-03; a like is 4 or 5", "folder with ratings.dat, users.dat, movies.dat"
+    ),
+    "frappe": Published(frappe.read, "use of apps in a context, with negatives", "folder with frappe.{train,validation,test}.libfm"),
+    "criteo": Published(
+        criteo.read, "display ads, 13 numbers and 26 values", "train.txt of the Challenge, or the folder of day_0 ... of the terabyte logs"
+    ),
+    "avazu": Published(avazu.read, "mobile ads, 11 days", "train.csv or train.gz"),
+    "ijcai-18": Published(ijcai18.read, "conversions after clicks in Taobao's search", "round1_ijcai_18_train_20180301.txt"),
+    "taobao-ads": Published(taobao.read, "display ads of Taobao, 8 days", "folder with raw_sample.csv, ad_feature.csv, user_profile.csv"),
+}
+READERS: dict[str, Reader] = {name: published.read for name, published in PUBLISHED.items()}

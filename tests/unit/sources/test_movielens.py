@@ -1,97 +1,102 @@
-"""MovieLens-100K in its official layout, made up here line by line."""
+"""MovieLens in its official layouts: likes by day with what is known of user and film, and no odd file gets through."""
 
 from datetime import UTC, datetime
 
 import days
+import official
 import polars as pl
 import pytest
 
 from amtl.data import events as ev
 from amtl.errors import DataError
 from amtl.params import EventsParams
-from amtl.sources.movielens import GENRES, MOVIELENS_100K, read_100k
+from amtl.sources import movielens
 from amtl.sources.writing import write_days
 
-USERS = ["1|24|M|technician|85711", "2|53|F|other|94043"]
-RATINGS = ["1\t10\t4\t86399", "2\t10\t3\t86400", "1\t20\t5\t86400", "2\t20\t1\t200000"]
+READ = {"100k": movielens.read_100k, "1m": movielens.read_1m}
+FILES = {"100k": official.MOVIELENS_100K, "1m": official.MOVIELENS_1M}
 
 
-def item(number, title, released, *genres):
-    flags = ["1" if genre in genres else "0" for genre in GENRES]
-    return "|".join([str(number), title, released, "", f"http://example.org/{number}", *flags])
-
-
-ITEMS = [item(10, "Café Stories (1995)", "01-Jan-1995", "Comedy", "Drama"), item(20, "unknown", "", "unknown")]
-
-
-@pytest.fixture
-def source(tmp_path):
-    """A function that writes the three files, with some of them replaced."""
-
-    def write(**files):
-        folder = tmp_path / "ml-100k"
-        folder.mkdir()
-        for name, lines in ({"data": RATINGS, "user": USERS, "item": ITEMS} | files).items():
-            if lines is not None:
-                (folder / f"u.{name}").write_text("\n".join(lines) + "\n", encoding="latin-1")
-        return folder
-
-    return write
-
-
-def test_ratings_become_likes_by_day(source, tmp_path):
-    write_days(read_100k(source(), "2026-01-01"), tmp_path / "events")
-    events = EventsParams.model_validate(MOVIELENS_100K)
+def ingested(tmp_path, release):
+    source = READ[release](official.write(tmp_path / "files", FILES[release]), "2026-01-01")
+    write_days(source, tmp_path / "events")
     parts = ev.partitions(tmp_path / "events")
-    assert [part.day for part in parts] == ["1970-01-01", "1970-01-02", "1970-01-03"]
-    rows = ev.collect(ev.scan(parts, events)).to_dicts()
-    assert [(row["user_id"], row["item_id"], row["liked"]) for row in rows] == [(1, 10, 1), (1, 20, 1), (2, 10, 0), (2, 20, 0)]
-    assert rows[0] == {
-        "user_id": 1,
-        "item_id": 10,
+    return parts, ev.collect(ev.scan(parts, EventsParams.model_validate(source.section))).to_dicts()
+
+
+@pytest.mark.parametrize("release", READ)
+def test_ratings_become_likes_by_utc_day_in_order_of_time(tmp_path, release):
+    parts, rows = ingested(tmp_path, release)
+    assert [part.day for part in parts] == ["1970-01-01", "1970-01-02"]
+    assert [(row["user_id"], row["item_id"], row["liked"]) for row in rows] == [(2, 20, 0), (1, 10, 1), (1, 20, 1), (2, 10, 0)]
+    assert [(row["release_year"], row["genres"][:1]) for row in rows[:2]] == [(None, [rows[0]["genres"][0]]), (1995, ["Comedy"])]
+    assert rows[1]["timestamp"] == datetime(1970, 1, 1, 23, 59, 59, tzinfo=UTC)
+
+
+def test_100k_users_and_items(tmp_path):
+    row = ingested(tmp_path, "100k")[1][1]
+    assert {name: row[name] for name in ("gender", "occupation", "zip_code", "genres", "age")} == {
         "gender": "M",
         "occupation": "technician",
         "zip_code": "85711",
-        "release_year": 1995,
-        "genres": ["Drama", "Comedy"][::-1],
+        "genres": ["Comedy", "Drama"],
         "age": 24.0,
-        "liked": 1,
-        "timestamp": datetime(1970, 1, 1, 23, 59, 59, tzinfo=UTC),
     }
-    assert (rows[1]["release_year"], rows[1]["genres"]) == (None, ["unknown"])
 
 
-def test_the_rating_itself_is_nowhere(source, tmp_path):
-    write_days(read_100k(source(), "2026-01-01"), tmp_path / "events")
-    assert not {"rating", "day", "title"} & set(pl.read_parquet_schema(ev.partitions(tmp_path / "events")[0].files[0]))
+def test_1m_users_and_items(tmp_path):
+    row = ingested(tmp_path, "1m")[1][0]
+    assert {name: row[name] for name in ("gender", "occupation", "zip_code", "genres", "age")} == {
+        "gender": "M",
+        "occupation": 16,
+        "zip_code": "70072-1234",
+        "genres": ["Film-Noir"],
+        "age": 56,
+    }
 
 
-def test_what_was_there_is_replaced_whole(source, tmp_path):
+@pytest.mark.parametrize("release", READ)
+def test_the_rating_itself_is_nowhere(tmp_path, release):
+    parts, _ = ingested(tmp_path, release)
+    assert not {"rating", "day", "title", "epoch", "line"} & set(pl.read_parquet_schema(parts[0].files[0]))
+
+
+def test_what_was_there_is_replaced_whole(tmp_path):
     days.days(tmp_path / "events", 3)
-    write_days(read_100k(source(), "2026-01-01"), tmp_path / "events")
-    assert [part.day[:4] for part in ev.partitions(tmp_path / "events")] == ["1970"] * 3
-    assert {path.name for path in tmp_path.iterdir()} == {"events", "ml-100k"}
+    parts, _ = ingested(tmp_path, "100k")
+    assert [part.day[:4] for part in parts] == ["1970"] * 2
+    assert {path.name for path in tmp_path.iterdir()} == {"events", "files"}
+
+
+DATA, USERS, ITEMS = official.MOVIELENS_100K.values()
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    ("release", "changes", "message"),
     [
-        ({"data": None}, r"u\.data cannot be read"),
-        ({"item": None}, r"u\.item cannot be read"),
-        ({"data": []}, r"u\.data is not the official"),
-        ({"data": ["1,10,4,86399"]}, r"u\.data line 1 has 1 fields, not 4"),
-        ({"data": [*RATINGS, "1\t10\tgood\t86399"]}, "1 of 5 lines"),
-        ({"data": [*RATINGS, "1\t10\t6\t86399"]}, "1 of 5 lines"),
-        ({"user": [*USERS, "2|20|F|other|1"]}, r"u\.user is not the official"),
-        ({"user": USERS[:1]}, r"u\.user does not describe what 2 ratings refer to"),
-        ({"item": ITEMS[:1]}, r"u\.item does not describe what 2 ratings refer to"),
-        ({"item": ["10|Title|x"]}, r"u\.item line 1 has 3 fields, not 24"),
+        ("100k", {"u.data": None}, r"u\.data.*cannot be read.*give u\.data of MovieLens-100K"),
+        ("100k", {"u.item": None}, r"u\.item.*cannot be read"),
+        ("100k", {"u.data": []}, r"u\.data is empty"),
+        ("100k", {"u.data": ["1,10,4,86399"]}, r"u\.data line 1: it has 1 fields, not 4; this is not u\.data of MovieLens-100K: download"),
+        ("100k", {"u.data": [*DATA, "1\t10\tgood\t86399"]}, r"u\.data line 5: rating is 'good', not a rating from 1 to 5"),
+        ("100k", {"u.data": [*DATA, "1\t10\t6\t86399"]}, r"line 5: rating is '6'"),
+        ("100k", {"u.data": [*DATA, "1\t10\t4\t-5"]}, r"line 5: epoch is '-5', not a time"),
+        ("100k", {"u.user": [*USERS, "2|20|F|other|1"]}, r"u\.user line 3: user_id 2 has a line already"),
+        ("100k", {"u.user": USERS[:1]}, r"u\.user has no line for user_id 2 of u\.data line 2 \(2 such ratings\)"),
+        ("100k", {"u.item": ITEMS[:1]}, r"u\.item has no line for item_id 20 of u\.data line 3"),
+        ("100k", {"u.item": ["10|Title|x"]}, r"u\.item line 1: it has 3 fields, not 24"),
+        ("1m", {"ratings.dat": ["1\t10\t4\t86399"]}, r"ratings\.dat line 1: it has 1 fields, not 4"),
+        ("1m", {"ratings.dat": ["1::10::4.5::86399"]}, r"ratings\.dat line 1: rating is '4\.5'"),
+        ("1m", {"users.dat": ["1::X::1::10::48067"]}, r"users\.dat line 1: gender is 'X', not F or M"),
+        ("1m", {"movies.dat": ["movieId,title,genres"]}, r"movies\.dat line 1: it has 1 fields, not 3"),
+        ("1m", {"users.dat": None}, r"users\.dat.*cannot be read"),
     ],
 )
-def test_odd_files_are_refused_and_nothing_changes(source, tmp_path, files, message):
+def test_odd_files_are_refused_and_nothing_changes(tmp_path, release, changes, message):
+    folder = official.write(tmp_path / "files", FILES[release], changes)
     days.days(tmp_path / "events", 1)
     before = ev.partitions(tmp_path / "events")
     with pytest.raises(DataError, match=message):
-        write_days(read_100k(source(**files), "2026-01-01"), tmp_path / "events")
+        write_days(READ[release](folder, "2026-01-01"), tmp_path / "events")
     assert ev.partitions(tmp_path / "events") == before
-    assert {path.name for path in tmp_path.iterdir()} == {"events", "ml-100k"}
+    assert {path.name for path in tmp_path.iterdir()} == {"events", "files"}

@@ -1,0 +1,95 @@
+"""Criteo's click logs: the Display Advertising Challenge (Kaggle, 2014) and the terabyte logs, both in the layout of their READMEs.
+
+A line has 40 fields between tabs and no header: the label, 13 integers (mostly counts), 26 hashed values; a missing field is empty.
+The integers are kept raw, as numbers that may be missing and negative: no logarithm is taken here.
+
+- `train.txt` (or `.gz`) of the Challenge has rows in order of time but no times: one partition, split by a hash of the row.
+- `day_0` ... `day_23` (or `.gz`) of the terabyte logs (https://huggingface.co/datasets/criteo/CriteoClickLogs) are a day each, whose dates
+  are not published: `day_0` lies on the day that the caller names, the others follow. Rows are in order of time: line n gets a time of n
+  microseconds after midnight, which says no more than that.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from amtl.errors import DataError
+from amtl.sources.layout import FLAG, INTEGER, LINE, TEXT, Column, Layout, columns, find, scan
+from amtl.sources.source import DAY, Source, declared
+
+NUMBERS = tuple(f"I{number}" for number in range(1, 14))
+CATEGORIES = tuple(f"C{number}" for number in range(1, 27))
+TRAIN = ("train.txt", "train.txt.gz")
+WHAT = "train.txt of Criteo's Display Advertising Challenge, or the folder with day_0 ... day_23 of the terabyte logs (.gz or not)"
+_FIELDS = [
+    *({"name": name, "optional": True} for name in CATEGORIES),
+    *({"name": name, "kind": "number", "optional": True} for name in NUMBERS),
+]
+
+CRITEO: dict[str, Any] = {
+    "name": "criteo",
+    "label": "label",
+    "split": {"kind": "random", "test": 0.1, "validation": 0.1},
+    "fields": _FIELDS,
+}
+CRITEO_TERABYTE: dict[str, Any] = {
+    **CRITEO,
+    "name": "criteo-terabyte",
+    "time": "time",
+    "split": {"kind": "time", "test": 0.1, "validation": 0.1},
+}
+
+_LAYOUT = Layout(
+    "a click log of Criteo",
+    "\t",
+    (Column("label", FLAG), *columns(INTEGER, NUMBERS, optional=True), *columns(TEXT, CATEGORIES, optional=True)),
+)
+
+
+def read(path: Path, import_day: str) -> Source:
+    """The Challenge's train.txt, or a folder of the terabyte logs.
+
+    Args:
+        path: the file, or the folder that holds it, or the folder of (some of) the day files.
+        import_day: the partition of train.txt; the date of day_0.
+
+    Raises:
+        DataError: neither is there; on collecting: a line does not have the official layout.
+    """
+    days = _day_files(path)
+    if days:
+        return _terabyte(days, import_day)
+    file = find(path, TRAIN, WHAT)
+    events = scan(file, _LAYOUT).with_columns(pl.lit(import_day).alias(DAY))
+    return Source(CRITEO, events.select(*declared(CRITEO), DAY), (file,))
+
+
+def _terabyte(days: dict[int, Path], first_day: str) -> Source:
+    frames = [_day(file, str(date.fromisoformat(first_day) + timedelta(days=number))) for number, file in days.items()]
+    note = f"Criteo does not publish the dates of these days: day_0 is taken for {first_day}, times of day are the order of the lines"
+    return Source(CRITEO_TERABYTE, pl.concat(frames), tuple(days.values()), (note,))
+
+
+def _day(file: Path, day: str) -> pl.LazyFrame:
+    midnight = pl.lit(day).str.to_datetime("%Y-%m-%d", time_unit="us", time_zone="UTC")
+    time = midnight + pl.duration(microseconds=pl.col(LINE), time_unit="us")
+    return scan(file, _LAYOUT).with_columns(time.alias("time"), pl.lit(day).alias(DAY)).select(*declared(CRITEO_TERABYTE), DAY)
+
+
+def _day_files(path: Path) -> dict[int, Path]:
+    """The day files by their number: `path` itself, or those in the folder `path`."""
+    files: dict[int, Path] = {}
+    for file in sorted(path.iterdir() if path.is_dir() else [path]):
+        match = re.fullmatch(r"day_(\d+)(\.gz)?", file.name)
+        if match is None:
+            continue
+        number = int(match[1])
+        if number in files:
+            raise DataError(f"{path} holds both {files[number].name} and {file.name}, which are the same day; leave one of them")
+        files[number] = file
+    return dict(sorted(files.items()))

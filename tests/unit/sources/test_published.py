@@ -1,0 +1,37 @@
+"""Every published data set: its section is valid, its rows come back typed from the events folder and pass validation."""
+
+import official
+import polars as pl
+import pytest
+
+from amtl.data import events as ev
+from amtl.data.profile import profile
+from amtl.params import EventsParams
+from amtl.sources.published import PUBLISHED
+from amtl.sources.source import DAY, declared
+from amtl.sources.writing import write_days
+
+LEAKS = {"rating", "epoch", "id", "nonclk", "instance_id", "context_id", "line", "day"}
+
+
+def test_every_name_has_made_files():
+    assert set(PUBLISHED) == set(official.ALL)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_rows_come_back_as_declared(tmp_path, name):
+    files = official.ALL[name]
+    source = PUBLISHED[name].read(official.write(tmp_path / "files", files), "2026-03-01")
+    assert source.section["name"] == name
+    assert source.frame.collect_schema().names() == [*declared(source.section), DAY]
+    assert {path.name for path in source.inputs} == set(files)
+    events = EventsParams.model_validate(source.section)
+    assert not LEAKS & {field.name for field in events.fields}
+    write_days(source, tmp_path / "events")
+    parts = ev.partitions(tmp_path / "events")
+    rows = ev.collect(ev.scan(parts, events))
+    assert len(rows) >= len(next(iter(files.values()))) - 1
+    required = [field.name for field in events.fields if not field.optional]
+    assert rows.select(events.label, *required).null_count().sum_horizontal().item() == 0
+    lines = pl.concat(profile(part, events) for part in parts)
+    assert lines.select(pl.col("misfit", "missing", "quarantined").fill_null(0).sum()).row(0) == (0, 0, 0)
