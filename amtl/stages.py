@@ -138,7 +138,8 @@ def evaluate(settings: Params) -> None:
 
     data = _Inputs(settings)
     test = data.parts("test")["test"]
-    comparable = _parent_folder("bundle") if not data.parent_overlap() else None
+    parent = _parent_folder("bundle")
+    comparable = parent if parent and not why_not_comparable(settings, parent) else None
     candidates = Candidates.read(COMPRESS, read_state(STATE).config, comparable)
     fields = candidates.parent.events.fields if candidates.parent else ()
     metrics, predictions = score_candidates(candidates, data.raw("test", fields), test, settings.evaluate.batch_size)
@@ -164,19 +165,42 @@ def evaluate(settings: Params) -> None:
 
 
 def champion_metrics(settings: Params, bundle: Path) -> dict[str, Any]:
-    """Metrics of any bundle on the test rows of today: what the gate compares with."""
+    """Metrics of any bundle on the test rows of today: what the gate compares with.
+
+    Raises:
+        DataError: the bundle predicts another label, or cannot read today's rows.
+    """
+    from amtl.data.evolution import another_label, unreadable
     from amtl.release.candidates import bundle_metrics
 
-    manifest = files.read_json(bundle / files.MANIFEST)
-    fields = EventsParams.model_validate(manifest["events"]).fields
-    return bundle_metrics(bundle, _Inputs(settings).raw("test", fields), settings.events.label, settings.evaluate.batch_size)
+    events, _ = _declared(bundle)
+    reason = another_label(events, settings.events) or unreadable(events, settings.events)
+    if reason:
+        hint = "to promote without a comparison: amtl promote VERSION --force --why REASON"
+        raise DataError(f"{bundle} cannot be scored on today's test rows: {reason}; {hint}")
+    return bundle_metrics(bundle, _Inputs(settings).raw("test", events.fields), settings.events.label, settings.evaluate.batch_size)
 
 
 def why_not_comparable(settings: Params, bundle: Path) -> str | None:
-    """Why a bundle's metrics on today's test rows would flatter it: it may have trained on them. None if it cannot have."""
+    """Why a bundle's metrics on today's test rows would say nothing, or flatter it; None if they can be compared."""
+    from amtl.data.evolution import unreadable
+
+    return _why_unfit_as_parent(_Inputs(settings), bundle) or unreadable(_declared(bundle)[0], settings.events)
+
+
+def _why_unfit_as_parent(data: _Inputs, bundle: Path) -> str | None:
+    """Why today's model must not start from a bundle's: another label, or test rows of today that it may have trained on."""
+    from amtl.data.evolution import another_label
     from amtl.data.split import overlap
 
-    return overlap(files.read_json(bundle / files.MANIFEST)["lineage"].get("split"), _Inputs(settings).provenance)
+    events, split = _declared(bundle)
+    return another_label(events, data.settings.events) or overlap(split, data.provenance)
+
+
+def _declared(bundle: Path) -> tuple[EventsParams, Any]:
+    """The events and the split that a bundle was made under."""
+    manifest = files.read_json(bundle / files.MANIFEST)
+    return EventsParams.model_validate(manifest["events"]), manifest["lineage"].get("split")
 
 
 class _Inputs:
@@ -215,11 +239,6 @@ class _Inputs:
 
         return provenance(self.settings.events, self.bounds)
 
-    def parent_overlap(self) -> str | None:
-        """Why the pinned parent may have trained on today's test rows; None if it cannot have, or if there is none."""
-        bundle = _parent_folder("bundle")
-        return why_not_comparable(self.settings, bundle) if bundle else None
-
     def raw(self, part: Part, fields: Iterable[FieldParams] = ()) -> Iterator[pl.DataFrame]:
         """A part of the split as chunks of raw values; columns of `fields` that params.yaml no longer names come along."""
         from amtl.data.dataset import chunks
@@ -244,8 +263,9 @@ def _accepted() -> list[Partition]:
 
 
 def _usable_state(data: _Inputs) -> Path | None:
-    """The parent's state, unless it may have seen today's test rows."""
-    reason = data.parent_overlap()
+    """The parent's state, unless today's model must not start from it."""
+    bundle = _parent_folder("bundle")
+    reason = _why_unfit_as_parent(data, bundle) if bundle else None
     if reason:
         say(f"cold start: the parent cannot be used, {reason}")
     return None if reason else _parent_folder("state")
