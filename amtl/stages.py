@@ -83,10 +83,14 @@ def train(settings: Params) -> None:
 
     data = _Inputs(settings)
     parts = data.parts("train", "validation", "test")
+    unfit = _why_parent_is_unfit(data)
+    if unfit:
+        say(f"cold start: the parent cannot be used, {unfit}")
     with _resumable("train", settings) as resume:
-        trained = fit(settings, data.vocabulary, parts["train"], parts["validation"], _usable_state(data), resume, say)
+        state = None if unfit else _parent_folder("state")
+        trained = fit(settings, data.vocabulary, parts["train"], parts["validation"], state, resume, say)
         trained.write(STATE)
-        files.publish_json(TRAIN / "report.json", trained.report)
+        files.publish_json(TRAIN / "report.json", trained.report | {"unfit_parent": unfit} if unfit else trained.report)
         baseline = score(parts["test"].labels.numpy(), logistic_baseline(parts["train"], parts["test"], data.vocabulary.rows))
         files.publish_json(TRAIN / "baseline.json", baseline)
         with stage_run("train", settings.register_.name) as run:
@@ -185,11 +189,17 @@ def why_not_comparable(settings: Params, bundle: Path) -> str | None:
     """Why a bundle's metrics on today's test rows would say nothing, or flatter it; None if they can be compared."""
     from amtl.data.evolution import unreadable
 
-    return _why_unfit_as_parent(_Inputs(settings), bundle) or unreadable(_declared(bundle)[0], settings.events)
+    return _why_unfit(_Inputs(settings), bundle) or unreadable(_declared(bundle)[0], settings.events)
 
 
-def _why_unfit_as_parent(data: _Inputs, bundle: Path) -> str | None:
-    """Why today's model must not start from a bundle's: another label, or test rows of today that it may have trained on."""
+def _why_parent_is_unfit(data: _Inputs) -> str | None:
+    """Why today's model must not start from the pinned parent; None if it may, or if there is none."""
+    bundle = _parent_folder("bundle")
+    return _why_unfit(data, bundle) if bundle else None
+
+
+def _why_unfit(data: _Inputs, bundle: Path) -> str | None:
+    """Why a model cannot be a parent of today's: another label, or test rows of today that it may have trained on."""
     from amtl.data.evolution import another_label
     from amtl.data.split import overlap
 
@@ -262,15 +272,6 @@ def _accepted() -> list[Partition]:
     return found
 
 
-def _usable_state(data: _Inputs) -> Path | None:
-    """The parent's state, unless today's model must not start from it."""
-    bundle = _parent_folder("bundle")
-    reason = _why_unfit_as_parent(data, bundle) if bundle else None
-    if reason:
-        say(f"cold start: the parent cannot be used, {reason}")
-    return None if reason else _parent_folder("state")
-
-
 def _parent_folder(name: str) -> Path | None:
     return None if files.read_json(PARENT / "parent.json") == {"parent": "none"} else PARENT / name
 
@@ -303,7 +304,8 @@ class _resumable:
 
 def _context(settings: Params) -> dict[str, Any]:
     """What the report says of how the result came about."""
-    warm_start = files.read_json(TRAIN / "report.json")["warm_start"]
+    trained = files.read_json(TRAIN / "report.json")
+    warm_start = trained["warm_start"] | ({"unfit_parent": trained["unfit_parent"]} if "unfit_parent" in trained else {})
     if warm_start["parent"] != "none":
         warm_start["parent"] = files.read_json(PARENT / "parent.json")
     return {

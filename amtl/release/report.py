@@ -167,7 +167,9 @@ def _fields_table(fields: Sequence[Mapping[str, Any]]) -> Table:
 def _warm_start_table(warm_start: Mapping[str, Any]) -> Table:
     parent = warm_start.get("parent", "none")
     words = ", ".join(f"{key} {str(value)[:12]}" for key, value in parent.items()) if isinstance(parent, Mapping) else ""
-    note = f"Rows carried by value from the parent: {words}." if words else "A cold start: there is no parent, every row is new."
+    none = "A cold start: " + (f"the parent cannot be used, {warm_start['unfit_parent']}" if "unfit_parent" in warm_start else "no parent")
+    carried = f"Rows carried by value from the parent: {words}. Its backbone: {warm_start.get('backbone', 'fresh')}."
+    note = carried if words else f"{none}; every row is new."
     columns = ("carried", "new", "dropped", "rows")
     rows = [(name, *(_number(entry.get(key), "rows") for key in columns)) for name, entry in warm_start.get("fields", {}).items()]
     return Table("Warm start", ("field", *columns), rows, note)

@@ -151,3 +151,17 @@ def test_the_card_is_markdown_with_the_metrics_and_the_lineage() -> None:
     assert "| note | a \\| b |" in card
     for table in re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("warm_start", "said"),
+    [
+        ({"parent": {"version": 3}, "backbone": "carried in part: 2 of 2 layers"}, "Its backbone: carried in part: 2 of 2 layers."),
+        ({"parent": "none"}, "A cold start: no parent; every row is new."),
+        ({"parent": "none", "unfit_parent": "it predicts like, and today's label is click"}, "cannot be used, it predicts like"),
+    ],
+    ids=["warm", "cold", "unfit parent"],
+)
+def test_the_model_card_says_what_the_start_was(warm_start, said):
+    fields = {"field0": {"carried": 0, "new": 1, "dropped": 0, "rows": 1}}
+    assert said in model_card({}, {"warm_start": {"fields": fields, **warm_start}}, {})
