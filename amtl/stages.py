@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 RAW_ROWS = 65_536  # of a chunk in which bundles are scored
 EVENTS = Path("data/events")
 PARENT_LOCK = Path("parent.lock")
+EXPECTATIONS = Path("expectations.yaml")
+SKIPPED_DAYS = Path("skipped_days.yaml")
 BUILD = Path("build")
 CACHE = BUILD / "cache"
 VALIDATE, COUNT, PARENT, TRAIN = BUILD / "validate", BUILD / "count", BUILD / "parent", BUILD / "train"
@@ -48,9 +50,14 @@ def say(text: str) -> None:
 def validate(settings: Params) -> None:
     """Judge the days that were not judged before; `build/validate/accepted.json` lists what may be used."""
     from amtl.data.events import partitions
+    from amtl.data.skipped import SkippedDays
+    from amtl.data.suite import Suite
     from amtl.data.validation import validate as judge
 
-    report = judge(partitions(EVENTS), settings.events, settings.validate_, CACHE, VALIDATE)
+    parts, skipped, suite = partitions(EVENTS), SkippedDays.read(SKIPPED_DAYS), Suite.read(EXPECTATIONS, settings.events)
+    for entry in skipped.within(parts):
+        say(f"skipped {entry.day}: {entry.why}")
+    report = judge(parts, skipped, suite, settings.events, settings.validate_, CACHE, VALIDATE)
     say(f"validated {len(report['validated'])} days, {len(report['reused'])} were validated before")
 
 
@@ -262,14 +269,14 @@ class _Inputs:
 
 
 def _accepted() -> list[Partition]:
-    """The partitions, if they are the ones that were validated."""
+    """The partitions that were accepted, if the events are what was judged; skipped days are not among them."""
     from amtl.data.events import partitions
 
-    found = partitions(EVENTS)
-    accepted = {entry["day"]: entry["digest"] for entry in files.read_json(VALIDATE / "accepted.json")["partitions"]}
-    if {part.day: part.digest for part in found} != accepted:
+    found, judged = partitions(EVENTS), files.read_json(VALIDATE / "accepted.json")
+    accepted, skipped = ({entry["day"]: entry["digest"] for entry in judged[kind]} for kind in ("partitions", "skipped"))
+    if {part.day: part.digest for part in found} != accepted | skipped:
         raise DataError(f"{EVENTS} is not what was validated; run: dvc repro validate")
-    return found
+    return [part for part in found if part.day in accepted]
 
 
 def _parent_folder(name: str) -> Path | None:

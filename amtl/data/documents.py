@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from amtl.data.checks import Finding
 from amtl.data.suite import Suite
@@ -45,10 +45,12 @@ _BLOCKS = {"caption", "dd", "div", "dl", "dt", "li", "ol", "table", "tbody", "td
 KEPT_TAGS = frozenset(_TEXT | _BLOCKS)
 DROPPED_WHOLE = frozenset({"head", "script", "style", "nav", "button", "label", "svg", "iframe", "object", "noscript", "template"})
 VOID_TAGS = frozenset({"br", "hr"})
-KEPT_ATTRIBUTES = frozenset({"class", "colspan", "rowspan", "id"})
+KEPT_ATTRIBUTES = frozenset({"class", "colspan", "rowspan"})
+DROPPED_CLASSES = frozenset({"sticky", "collapse"})
+"""Their filter and contents, which need scripts, and what they fold away: load times, tracebacks."""
 LONGEST_VALUE = 60
 
-Judgement = Literal["accepted", "refused", "skipped"]
+Judgement = Literal["refused", "accepted", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,14 @@ def publish_index(folder: Path, name: str, days: Sequence[DayDocument], suite: S
         days: all days.
         suite: what the user expects.
     """
-    order = {"refused": 0, "accepted": 1, "skipped": 2}
     listed = sorted(days, key=lambda day: day.day, reverse=True)
     told = [day for day in listed if day.findings or day.quarantined or day.why]
     text = _template().render(
         kind="index",
         title=f"Data Docs: {name}",
         days=listed,
-        told=sorted(told, key=lambda day: order[day.judgement]),
-        counts={judgement: sum(day.judgement == judgement for day in days) for judgement in order},
+        told=told,
+        counts={judgement: sum(day.judgement == judgement for day in days) for judgement in get_args(Judgement)},
         quarantined=sum(sum(day.quarantined.values()) for day in days),
         suite=suite,
         pages={page.name for page in folder.glob("*.html")},
@@ -132,9 +133,10 @@ class _Reader(HTMLParser):
         self._dropping: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        classes = set((dict(attrs).get("class") or "").split())
         if self._dropping:
             self._dropping += [tag] if tag == self._dropping[-1] else []
-        elif tag in DROPPED_WHOLE:
+        elif tag in DROPPED_WHOLE or classes & DROPPED_CLASSES or (tag == "a" and "data-toggle" in dict(attrs)):
             self._dropping.append(tag)
         elif tag in KEPT_TAGS:
             kept = "".join(f' {name}="{escape(value or "")}"' for name, value in attrs if name in KEPT_ATTRIBUTES)

@@ -7,7 +7,9 @@ Great Expectations renders its own pages of what it judged; `documents` makes th
 
 from __future__ import annotations
 
+import copy
 import difflib
+import html
 import json
 import logging
 import math
@@ -254,7 +256,7 @@ class _Judge:
     def __init__(self) -> None:
         import great_expectations as gx
 
-        logging.getLogger("great_expectations").setLevel(logging.ERROR)
+        logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
         self._batches = context.data_sources.add_pandas("amtl").add_dataframe_asset("events").add_batch_definition_whole_dataframe("all")
@@ -272,11 +274,18 @@ class _Judge:
         return result
 
     def page(self, result: Any) -> str:
-        """Great Expectations' own page of results, as it would stand in its Data Docs."""
+        """Great Expectations' own page of results, as it would stand in its Data Docs.
+
+        It escapes the arguments of an expectation and not the values that it found, so that is done here.
+        """
         from great_expectations.render.renderer import ValidationResultsPageRenderer
         from great_expectations.render.view import DefaultJinjaPageView
 
-        return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))
+        shown = copy.copy(result)
+        shown.results = [copy.copy(single) for single in result.results]
+        for single in shown.results:
+            single.result = _escaped(single.result)
+        return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(shown)))
 
 
 def _readable(sample: pl.DataFrame) -> pl.DataFrame:
@@ -329,3 +338,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _escaped(value: Any) -> Any:
+    """A plain value whose texts stand for themselves in HTML."""
+    if isinstance(value, dict):
+        return {key: _escaped(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_escaped(entry) for entry in value]
+    return html.escape(value, quote=False) if isinstance(value, str) else value

@@ -1,10 +1,12 @@
 """The user's own expectations: `expectations.yaml`, read and checked as far as it can be without Great Expectations.
 
-An entry is one of Great Expectations' column expectations by its own name, with its own arguments:
+An entry is one of Great Expectations' column expectations by its own name, with its own arguments. Entries stand under the
+name of the data set that they are for (`events.name` in params.yaml), so that a swap of data sets leaves the file as it is:
 
-    - expect_column_values_to_match_regex: {column: item_id, regex: "^i[0-9]+$", mostly: 0.99}
-      severity: warning                      # or critical, the default: the day is refused
-      note: ids are given by the catalogue   # appears in the message and the documents
+    sample:
+      - expect_column_values_to_match_regex: {column: item_id, regex: "^i[0-9]+$", mostly: 0.99}
+        severity: warning                      # or critical, the default: the day is refused
+        note: ids are given by the catalogue   # appears in the message and the documents
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import yaml
 from amtl.data.checks import Severity
 from amtl.errors import ParamsError
 from amtl.files import digest_of
+from amtl.params import EventsParams
 
 COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -55,16 +58,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Suite:
-    """The entries of expectations.yaml, in their order."""
+    """The entries of a data set, in their order."""
 
     entries: tuple[Entry, ...] = ()
 
     @classmethod
-    def read(cls, path: Path) -> Suite:
-        """Read the file; one that is missing or empty expects nothing.
+    def read(cls, path: Path, events: EventsParams) -> Suite:
+        """Read what the file expects of this data set; a file that is missing, or does not name it, expects nothing.
 
         Raises:
-            ParamsError: it is not a list of entries as above. (What Great Expectations alone can tell, `expectations.verify` tells.)
+            ParamsError: it does not hold lists of entries as above. (What Great Expectations alone can tell, `expectations.verify` tells.)
         """
         if not path.exists():
             return cls()
@@ -72,9 +75,11 @@ class Suite:
             raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
             raise ParamsError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(raw, list | None):
-            raise ParamsError(f"{path} must be a list of entries `- expect_...: {{column: NAME, ...}}`")
-        return cls(tuple(_entry(f"{path} entry {number}", value) for number, value in enumerate(raw or [], start=1)))
+        raw = {} if raw is None else raw
+        if not isinstance(raw, dict) or not all(isinstance(listed, list | None) for listed in raw.values()):
+            raise ParamsError(f"{path} must hold a list of entries under the name of its data set, here {events.name} (events.name)")
+        listed = raw.get(events.name) or []
+        return cls(tuple(_entry(f"{path} entry {number} of {events.name}", value) for number, value in enumerate(listed, start=1)))
 
     @property
     def digest(self) -> str:

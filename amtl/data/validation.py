@@ -20,6 +20,7 @@ from amtl.data.checks import Finding
 from amtl.data.documents import DayDocument, publish_index
 from amtl.data.events import Partition, scan
 from amtl.data.profile import DAY, SCHEMA, profile
+from amtl.data.skipped import SkippedDays
 from amtl.data.suite import Suite
 from amtl.errors import DataError, ValidationError
 from amtl.files import digest_of, publish, publish_folder, publish_json, sha256
@@ -38,11 +39,21 @@ class Verdict:
     warnings: tuple[str, ...]
 
 
-def validate(parts: Sequence[Partition], events: EventsParams, params: ValidateParams, cache: Path, output: Path) -> dict[str, Any]:
+def validate(
+    parts: Sequence[Partition],
+    skipped: SkippedDays,
+    suite: Suite,
+    events: EventsParams,
+    params: ValidateParams,
+    cache: Path,
+    output: Path,
+) -> dict[str, Any]:
     """Judge the days that were not judged before.
 
     Args:
         parts: all partitions.
+        skipped: the record of days that are left out; they are not judged.
+        suite: what the user expects of the rows.
         events: the declared schema.
         params: the limits.
         cache: folder of the kept verdicts (`validate/` below it); damaged ones are made again.
@@ -54,13 +65,17 @@ def validate(parts: Sequence[Partition], events: EventsParams, params: ValidateP
 
     Raises:
         ValidationError: days are unfit; every critical finding is listed. Their documents are written nevertheless.
-        DataError: all days together do not fit one schema.
+        DataError: all days together do not fit one schema; or every day is skipped.
+        ParamsError: the suite is wrong.
     """
     (output / "accepted.json").unlink(missing_ok=True)
-    keys = {part.day: cache / "validate" / f"{_key(part, events, params)}.parquet" for part in parts}
+    left_out, parts = skipped.within(parts), skipped.used(parts)
+    if not parts:
+        raise DataError("every day is skipped, so there is nothing to train on; take one back: amtl skip-day DAY --undo")
+    keys = {part.day: cache / "validate" / f"{_key(part, suite, events, params)}.parquet" for part in parts}
     kept = {day: verdict for day, path in keys.items() if (verdict := _read(path)) is not None}
     new = [part for part in parts if part.day not in kept]
-    fresh = _judge(new, events, params, cache / "validate" / DOCUMENTS, output) if new else {}
+    fresh = _judge(new, suite, events, params, cache / "validate" / DOCUMENTS, output) if new else {}
     for day, verdict in fresh.items():
         _write(verdict, keys[day])
     scan(parts, events)
@@ -71,12 +86,16 @@ def validate(parts: Sequence[Partition], events: EventsParams, params: ValidateP
     publish(output / "profile.parquet", lambda temporary: profiles.write_parquet(temporary))
     publish_json(output / "report.json", report)
     accepted = [{"day": part.day, "digest": part.digest, "rows": report["rows"][part.day]} for part in parts]
-    publish_json(output / "accepted.json", {"partitions": accepted})
+    skips = [{"day": entry.day, "digest": entry.digest, "why": entry.why} for entry in left_out]
+    publish_json(output / "accepted.json", {"partitions": accepted, "skipped": skips})
     return report
 
 
-def _judge(parts: Sequence[Partition], events: EventsParams, params: ValidateParams, documents: Path, output: Path) -> dict[str, Verdict]:
+def _judge(
+    parts: Sequence[Partition], suite: Suite, events: EventsParams, params: ValidateParams, documents: Path, output: Path
+) -> dict[str, Verdict]:
     """The verdicts of days that all passed; their Data Docs are published in `documents`."""
+    expectations.verify(suite, events)
     unreadable, profiles = [], {}
     for part in parts:
         try:
@@ -86,8 +105,8 @@ def _judge(parts: Sequence[Partition], events: EventsParams, params: ValidatePar
     findings: list[Finding] = []
     if profiles:
         with publish_folder(documents) as folder:
-            findings = expectations.judge(pl.concat(profiles.values()), {}, checks.checks(events, params), Suite(), events, folder)
-            publish_index(folder, events.name, _documents(profiles, findings), Suite())
+            findings = expectations.judge(pl.concat(profiles.values()), {}, checks.checks(events, params), suite, events, folder)
+            publish_index(folder, events.name, _documents(profiles, findings), suite)
     critical = unreadable + [finding for finding in findings if finding.severity == "critical"]
     if critical:
         _refuse(critical, documents if profiles else None, output)
@@ -140,11 +159,11 @@ def _copy_documents(documents: Path, output: Path) -> None:
             shutil.copytree(documents, folder, dirs_exist_ok=True)
 
 
-def _key(part: Partition, events: EventsParams, params: ValidateParams) -> str:
-    """Digest of all that a verdict depends on, the suite's source among it."""
+def _key(part: Partition, suite: Suite, events: EventsParams, params: ValidateParams) -> str:
+    """Digest of all that a verdict depends on, the source of the checks among it."""
     declared = events.model_dump(mode="json", include={"label", "time", "fields"}) | {"column": events.split.column}
-    suite = [sha256(Path(str(module.__file__))) for module in (checks, expectations)]
-    return digest_of([part.day, part.digest, declared, params.model_dump(mode="json"), suite, list(SCHEMA.names())])
+    code = [sha256(Path(str(module.__file__))) for module in (checks, expectations)]
+    return digest_of([part.day, part.digest, declared, params.model_dump(mode="json"), suite.digest, code, list(SCHEMA.names())])
 
 
 def _write(verdict: Verdict, path: Path) -> None:

@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
+from amtl.data.skipped import SkippedDays
+from amtl.data.suite import Suite
 from amtl.data.validation import validate
 from amtl.errors import ValidationError
 from amtl.params import ValidateParams
@@ -108,7 +110,7 @@ def day_name(day):
 
 def judge(root):
     params = ValidateParams(min_rows=10, max_null_share=0.4, label_rate=(0.05, 0.95))
-    return validate(ev.partitions(root / "events"), days.events(), params, root / "cache", root / "build")
+    return validate(ev.partitions(root / "events"), SkippedDays(), Suite(), days.events(), params, root / "cache", root / "build")
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ def test_events_that_were_not_validated_are_not_used(workspace):
     from amtl.data.events import partitions
 
     accepted = [{"day": part.day, "digest": part.digest, "rows": 1} for part in partitions(stages.EVENTS)]
-    files.publish_json(stages.VALIDATE / "accepted.json", {"partitions": accepted})
+    files.publish_json(stages.VALIDATE / "accepted.json", {"partitions": accepted, "skipped": []})
     assert [part.day for part in stages._accepted()] == ["2026-01-01"]
     (day / "events.parquet").write_bytes(b"two")
     with pytest.raises(DataError, match="dvc repro validate"):

@@ -12,15 +12,19 @@ import pytest
 from amtl.data import events as ev
 from amtl.data import expectations
 from amtl.data.checks import Finding
+from amtl.data.skipped import SkippedDays
+from amtl.data.suite import Suite
 from amtl.data.validation import validate
 from amtl.errors import DataError, ValidationError
 from amtl.params import ValidateParams
 
+NONE_SKIPPED, NOTHING_MORE = SkippedDays(), Suite()
 
-def run(tmp_path, events=None, **limits):
+
+def run(tmp_path, events=None, skipped=NONE_SKIPPED, suite=NOTHING_MORE, **limits):
     events = events or days.events()
     params = ValidateParams(**{"label_rate": (0.05, 0.95)} | limits)
-    return validate(ev.partitions(tmp_path / "events"), events, params, tmp_path / "cache", tmp_path / "build")
+    return validate(ev.partitions(tmp_path / "events"), skipped, suite, events, params, tmp_path / "cache", tmp_path / "build")
 
 
 def accepted(tmp_path):
@@ -45,7 +49,10 @@ def test_a_day_is_judged_once(tmp_path, judged):
     parts = days.days(tmp_path / "events", 3)
     first = run(tmp_path)
     assert first["validated"] == [part.day for part in parts]
-    assert accepted(tmp_path) == {"partitions": [{"day": part.day, "digest": part.digest, "rows": 60} for part in parts]}
+    assert accepted(tmp_path) == {
+        "partitions": [{"day": part.day, "digest": part.digest, "rows": 60} for part in parts],
+        "skipped": [],
+    }
     days.write(tmp_path / "events", 3, days.frame(60, 3))
     second = run(tmp_path)
     assert (second["validated"], second["reused"]) == (["2026-01-04"], first["validated"])
@@ -132,11 +139,13 @@ def test_great_expectations_is_not_imported_when_no_day_is_new(tmp_path, judged)
         sys.path.insert(0, {str(days.__file__).rsplit("/", 1)[0]!r})
         import days
         from amtl.data.events import partitions
+        from amtl.data.skipped import SkippedDays
+        from amtl.data.suite import Suite
         from amtl.data.validation import validate
         from amtl.params import ValidateParams
         root = Path({str(tmp_path)!r})
         params = ValidateParams(label_rate=(0.05, 0.95))
-        report = validate(partitions(root / "events"), days.events(), params, root / "cache", root / "build")
+        report = validate(partitions(root / "events"), SkippedDays(), Suite(), days.events(), params, root / "cache", root / "build")
         assert len(report["reused"]) == 2, report
         assert "great_expectations" not in sys.modules
     """
