@@ -72,6 +72,25 @@ def ingest(
     typer.echo(f"{source.value} is in data/events; data.dvc pins it; next: amtl retrain")
 
 
+@app.command(epilog='Example: amtl skip-day 2026-01-14 --why "the tracker counted every click twice"')
+def skip_day(
+    day: Annotated[str, typer.Argument(metavar="YYYY-MM-DD", help="The day.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, for the record and the report.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take the day in again.")] = False,
+) -> None:
+    """Leave a day out of everything, on the record: a refused one, or a good one that is to be taken back."""
+    from flows import skip
+
+    with _workspace() as root, files.workspace_lock(root):
+        if undo:
+            skip.take_back(root, day)
+            typer.echo(f"{day} is taken in again; next: amtl retrain, which judges it")
+        else:
+            entry = skip.skip(root, day, why)
+            typer.echo(f"{day} is left out while its content is {entry.digest[:12]}: {entry.why}")
+            typer.echo("skipped_days.yaml records it, for you to commit; next: amtl retrain")
+
+
 @app.command(epilog="Example: amtl retrain")
 def retrain() -> None:
     """Run the stages that are not up to date, register the result, judge it; PROMOTE makes it the champion."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from amtl import params, stages
-from amtl.errors import AmtlError, DataError
+from amtl.data.events import Partition, partitions
+from amtl.data.skipped import SkippedDays
+from amtl.errors import AmtlError, DataError, ParamsError
 from amtl.params import Params
 from amtl.release import registry
 from amtl.release.parent import ParentLock
@@ -21,7 +23,13 @@ def lines(root: Path) -> Iterator[str]:
     """The screen, line by line."""
     settings = params.load(root / "params.yaml")
     yield from _row("workspace", str(root))
-    yield from _row("data", f"{settings.events.name}: {_data(root)}")
+    try:
+        parts = partitions(root / stages.EVENTS)
+    except DataError as error:
+        yield from _row("data", f"{settings.events.name}: {error}")
+    else:
+        yield from _row("data", f"{settings.events.name}: {_data(root, parts)}")
+        yield from _row("skipped", *(_skipped(root, parts) or ["none"]))
     yield from _row("stages", _stages(root))
     yield from _row("parent", _parent(root))
     yield from _versions(settings)
@@ -32,15 +40,9 @@ def _row(name: str, *values: str) -> Iterator[str]:
         yield f"{name if number == 0 else '':{COLUMN}}{value}"
 
 
-def _data(root: Path) -> str:
+def _data(root: Path, parts: Sequence[Partition]) -> str:
     import polars as pl
 
-    from amtl.data.events import partitions
-
-    try:
-        parts = partitions(root / stages.EVENTS)
-    except DataError as error:
-        return str(error)
     files = [path for part in parts for path in part.files]
     try:
         rows = pl.scan_parquet(files, glob=False).select(pl.len()).collect().item()
@@ -49,6 +51,16 @@ def _data(root: Path) -> str:
     digest = data.pinned(root)
     pinned = f"pinned as {digest[:12]}" if data.is_clean(root) else "changed since they were pinned; `amtl retrain` takes them in"
     return f"{len(parts)} days ({parts[0].day} to {parts[-1].day}), {rows:,} events, {pinned}"
+
+
+def _skipped(root: Path, parts: Sequence[Partition]) -> list[str]:
+    """The days that are left out, and entries that no longer hold: their day was mended, or is gone."""
+    try:
+        record = SkippedDays.read(root / stages.SKIPPED_DAYS)
+    except ParamsError as error:
+        return [str(error)]
+    holding = record.within(parts)
+    return [f"{entry.day}{'' if entry in holding else ' (no longer: its content is another)'}: {entry.why}" for entry in record.entries]
 
 
 def _stages(root: Path) -> str:

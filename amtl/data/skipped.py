@@ -128,7 +128,7 @@ def _entry(path: Path, number: int, value: Any) -> SkippedDay:
     names = [field.name for field in fields(SkippedDay)]
     if not isinstance(value, dict) or set(value) != set(names):
         raise ParamsError(f"{path} entry {number} must have exactly {', '.join(names)}; let `amtl skip-day` write it")
-    entry = SkippedDay(**{name: str(value[name]).strip() for name in names})
+    entry = SkippedDay(**{name: str(value[name] or "").strip() for name in names})
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", entry.day) or not re.fullmatch(r"[0-9a-f]{64}", entry.digest) or not entry.why:
         raise ParamsError(f"{path} entry {number} needs a day YYYY-MM-DD, a digest of 64 hex digits and a reason; use `amtl skip-day`")
     return entry
