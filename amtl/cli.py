@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import enum
+import dataclasses
 import functools
+import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from amtl import environment, files
-from amtl.errors import AmtlError
+from amtl.errors import AmtlError, DataError, ParamsError
+
+if TYPE_CHECKING:
+    from amtl.sources.proposal import Proposal, Wishes
+    from amtl.sources.tables import Table
 
 app = typer.Typer(
     help="Smaller embedding tables at the same AUC: events in, a registered and judged model out.",
@@ -27,10 +31,19 @@ Replace = Annotated[bool, typer.Option("--replace", help="Swap the data set that
 Why = Annotated[str, typer.Option("--why", help="The reason, for the ledger.")]
 
 
-class Source(enum.StrEnum):
-    """Data sets that `amtl ingest` can read."""
+INGEST_EXAMPLES = """
+Example: amtl ingest --replace movielens-100k ~/ml-100k
 
-    movielens_100k = "movielens-100k"
+Example: amtl ingest --replace clicks.csv --label click --time ts --field user_id --field item_id --number price
+
+Example: amtl ingest clicks-2026-02-*.csv.gz
+
+Example: amtl ingest ratings.parquet --label 'rating>=4' --dry-run
+"""
+
+
+def _option(flag: str, text: str) -> Any:
+    return typer.Option(flag, help=text)
 
 
 @app.command(epilog="Example: amtl sample --next-day && amtl retrain")
@@ -55,21 +68,52 @@ def sample(
     typer.echo("data.dvc pins them; next: amtl retrain")
 
 
-@app.command(epilog="Example: amtl ingest --replace movielens-100k ~/ml-100k && amtl retrain")
+@app.command(epilog=INGEST_EXAMPLES)
 def ingest(
-    source: Annotated[Source, typer.Argument(help="The data set.")],
-    path: Annotated[Path, typer.Argument(help="The folder with its official files.", resolve_path=True)],
+    what: Annotated[
+        list[str], typer.Argument(metavar="[NAME] PATH...", help="A published data set and its path; or files, folders, globs.")
+    ],
+    label: Annotated[str | None, _option("--label", "COLUMN of 0 and 1, or a rule: 'rating>=4', 'answer=yes'.")] = None,
+    time: Annotated[str | None, _option("--time", "COLUMN of the events' time; none for no time.")] = None,
+    field: Annotated[
+        list[str] | None, _option("--field", "COLUMN, or COLUMN:string, of ids. Given once, what is not named is left out.")
+    ] = None,
+    number: Annotated[list[str] | None, _option("--number", "COLUMN of numbers.")] = None,
+    list_: Annotated[list[str] | None, _option("--list", "COLUMN of lists of ids.")] = None,
+    separator: Annotated[str, _option("--separator", "Between the values of a list in a text table.")] = "|",
+    name: Annotated[str | None, _option("--name", "Of the data set; else the file's name.")] = None,
+    time_format: Annotated[str | None, _option("--time-format", "Such as '%d/%m/%Y %H:%M', where it cannot be told.")] = None,
+    time_zone: Annotated[str | None, _option("--time-zone", "Of times that name none, such as Europe/Berlin; else UTC.")] = None,
+    split: Annotated[str | None, _option("--split", "random, time or column:NAME.")] = None,
+    day_column: Annotated[str | None, _option("--day-column", "COLUMN of the day, where there is no time.")] = None,
+    delimiter: Annotated[str | None, _option("--delimiter", "Between the values of a line, where it cannot be told.")] = None,
+    header: Annotated[bool | None, typer.Option("--header/--no-header", help="Whether the first line names the columns.")] = None,
     replace: Replace = False,
+    replace_days: Annotated[bool, typer.Option("--replace-days", help="Let days that are here with other content be replaced.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the events section that would be written, and write nothing.")] = False,
 ) -> None:
-    """Bring a published data set in as day partitions."""
-    from amtl.sources.published import READERS
-    from amtl.sources.writing import write_days
-    from flows import dataset
+    """Bring data in as day partitions: a published data set by name, or any CSV, Parquet or NDJSON.
 
+    Without a word about columns, files are a later delivery of the data set that is here, and their days are added.
+    """
+    from amtl.sources.proposal import Wishes
+    from flows import ingest as flow
+
+    fields, numbers, lists = (tuple(columns or ()) for columns in (field, number, list_))
+    mark = {"\\t": "\t"}.get(delimiter or "", delimiter)
+    wishes = Wishes(label, time, fields, numbers, lists, separator, name, time_format, time_zone, split, day_column, mark, header)
+    published, patterns = _published(what)
+    if dry_run:
+        _show_proposal(flow.proposed(patterns, wishes)[1])
+        return
     with _workspace() as root, files.workspace_lock(root):
-        data = READERS[source.value](path, datetime.now(UTC).date().isoformat())
-        dataset.install(root, data.section, functools.partial(write_days, data), replace)
-    typer.echo(f"{source.value} is in data/events; data.dvc pins it; next: amtl retrain")
+        if published:
+            done = flow.published(root, published, Path(patterns[0]), replace)
+        else:
+            ask = _ask_for_columns if sys.stdin.isatty() else None
+            done = flow.files(root, patterns, wishes, replace, replace_days, ask)
+    for line in done.lines():
+        typer.echo(line)
 
 
 @app.command(epilog='Example: amtl skip-day 2026-01-14 --why "the tracker counted every click twice"')
@@ -210,3 +254,41 @@ def _fetched(number: int, stack: contextlib.ExitStack) -> Path:
     root = stack.enter_context(_workspace())
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amtl-")))
     return registry.fetch(params.load(root / "params.yaml").register_.name, number, "bundle", folder / f"version-{number}")
+
+
+def _published(what: list[str]) -> tuple[str | None, list[str]]:
+    """The name of a published data set, if `what` begins with one, and absolute paths."""
+    from amtl.sources.published import PUBLISHED
+
+    name = what[0] if what[0] in PUBLISHED else None
+    paths = [str(Path(path).expanduser().absolute()) for path in (what[1:] if name else what)]
+    if name and len(paths) != 1:
+        raise ParamsError(f"amtl ingest {name} PATH: give one path, the {PUBLISHED[name].path}")
+    return name, paths
+
+
+def _show_proposal(proposal: Proposal) -> None:
+    """The `events` section on stdout, notes on stderr."""
+    from flows.dataset import events_lines
+
+    typer.echo("".join(["events:\n", *events_lines(proposal.section)]), nl=False)
+    for note in proposal.notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _ask_for_columns(table: Table, wishes: Wishes) -> Wishes:
+    """Ask for label and time, show what comes of it, and have it agreed."""
+    from amtl.sources import kinds, tables
+    from amtl.sources.proposal import NO_TIME, propose
+
+    sample = tables.sample(table)
+    columns = kinds.describe(sample)
+    typer.echo(f"columns: {', '.join(f'{one.name} ({one.kind})' for one in columns.values())}")
+    labels, times = kinds.zero_one(columns), kinds.timely(columns)
+    label = typer.prompt("label (COLUMN, COLUMN>=4 or COLUMN=yes)", default=labels[0] if len(labels) == 1 else None)
+    time = wishes.time or typer.prompt("time (COLUMN or none)", default=times[0] if times else NO_TIME)
+    asked = dataclasses.replace(wishes, label=label, time=time)
+    _show_proposal(propose(table, sample, asked, wishes.name or table.paths[0].name.partition(".")[0]))
+    if not typer.confirm("bring the data in like this?", default=True):
+        raise DataError("nothing was changed; say what the columns are with --label, --time, --field, --number, --list")
+    return asked

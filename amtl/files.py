@@ -146,6 +146,19 @@ def publish_folder(path: Path) -> Iterator[Path]:
     fsync(path.parent)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of `path` that were killed have left beside it; the caller keeps other writers away (`workspace_lock`).
+
+    An old folder that had stepped aside for a new one that never came goes back to its place.
+    """
+    for aside in path.parent.glob(f".{path.name}.*.old"):
+        if not path.exists() and (aside / path.name).exists():
+            (aside / path.name).replace(path)
+        shutil.rmtree(aside, ignore_errors=True)
+    for temporary in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_manifest(folder: Path, **entries: Any) -> None:
     """Write `manifest.json`: the given entries, and the SHA-256 and size in bytes of every other file in the folder."""
     files = {

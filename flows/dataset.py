@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from amtl import files, params, stages
+from amtl.data.columns import columns
 from amtl.errors import DataError
 from flows import data
 
 if TYPE_CHECKING:
+    from amtl.sources.progress import Advance
     from amtl.sources.sample import SampleReport
+    from amtl.sources.source import Source
+    from amtl.sources.writing import Added
 
 T = TypeVar("T")
 
@@ -45,6 +49,42 @@ def install(root: Path, section: Mapping[str, Any], write: Callable[[Path], T], 
     return result
 
 
+def add(root: Path, source: Source, replace_days: bool, advance: Advance | None = None) -> Added:
+    """Add the days of a later delivery to data/events and pin them.
+
+    Args:
+        root: the workspace; the caller holds its lock.
+        source: of the data set that is here, with the same columns.
+        replace_days: let days that are here with other content be replaced.
+        advance: told the rows that pass.
+
+    Raises:
+        DataError: another data set is here, or other columns are declared; a day is here with other content.
+    """
+    from amtl.sources.writing import add_days
+
+    refuse_other(root, source.section)
+    added = add_days(source, root / stages.EVENTS, replace_days, advance)
+    data.pin(root)
+    return added
+
+
+def refuse_other(root: Path, section: Mapping[str, Any]) -> None:
+    """Refuse what is not a delivery of the data set that is here.
+
+    Raises:
+        DataError: the data set has another name, or other columns; they are named.
+    """
+    _refuse_other(root, section["name"], replace=False)
+    present, offered = params.load(root / "params.yaml").events, params.EventsParams.model_validate(section)
+    differences = sorted(_described_columns(present) ^ _described_columns(offered))
+    if differences:
+        raise DataError(
+            f"params.yaml: events declares other columns than these options: {'; '.join(differences)}; leave the options out to bring "
+            "the data in as declared, or swap the data set with --replace"
+        )
+
+
 def next_day(root: Path) -> SampleReport:
     """Add a day to the sample that is here, and pin the data.
 
@@ -62,6 +102,10 @@ def _refuse_other(root: Path, name: str, replace: bool) -> None:
     present = params.load(root / "params.yaml").events.name
     if present != name and not replace:
         raise DataError(f"this workspace holds the data set {present!r} (events.name), not {name!r}; to swap it, add --replace")
+
+
+def _described_columns(events: params.EventsParams) -> set[str]:
+    return {f"{column.name} ({column.role})" for column in columns(events)}
 
 
 def _refuse_strangers(root: Path, name: str, replace: bool) -> None:
@@ -82,6 +126,7 @@ def _describe_and_pin(root: Path, section: Mapping[str, Any], replace: bool) -> 
     digest = data.pin(root)
     if replace:
         _reset_parent(root, digest)
+        _reset_skipped_days(root)
 
 
 def described(text: str, section: Mapping[str, Any]) -> str:
@@ -104,11 +149,11 @@ def _with_events(text: str, section: Mapping[str, Any]) -> str:
     while end > start + 1 and not lines[end - 1].split("#")[0].strip():
         end -= 1
     header = lines[start] if re.fullmatch(r"events:\s*(#.*)?\n", lines[start]) else "events:\n"
-    return "".join([*lines[:start], header, *_block(section), *lines[end:]])
+    return "".join([*lines[:start], header, *events_lines(section), *lines[end:]])
 
 
-def _block(section: Mapping[str, Any]) -> Iterator[str]:
-    """The lines below `events:`, each field on one."""
+def events_lines(section: Mapping[str, Any]) -> Iterator[str]:
+    """The lines below `events:` in params.yaml, each field on one."""
     for key, value in section.items():
         if isinstance(value, list):
             yield f"  {key}:\n"
@@ -131,3 +176,12 @@ def _reset_parent(root: Path, digest: str) -> None:
     from amtl.release.parent import ParentLock
 
     ParentLock(None, digest).write(root / stages.PARENT_LOCK)
+
+
+def _reset_skipped_days(root: Path) -> None:
+    """No day of another data set is skipped in this one."""
+    from amtl.data.skipped import SkippedDays
+
+    path = root / stages.SKIPPED_DAYS
+    if path.exists():
+        SkippedDays().write(path)

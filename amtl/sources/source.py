@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,8 @@ class Source:
         inputs: the files that are read; progress is measured against them.
         notes: what the user should know: what was left out and why, how text was read.
         metadata: written into every Parquet file, beside the columns.
+        rows: how many there are, where that is known.
+        fault: asked when reading fails: file, line and what to do; None if that cannot be told.
     """
 
     section: dict[str, Any]
@@ -29,6 +32,8 @@ class Source:
     inputs: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
+    rows: int | None = None
+    fault: Callable[[], str | None] = field(default=lambda: None)
 
 
 class Reader(Protocol):

@@ -1,0 +1,311 @@
+"""A user's own files as polars reads them: which files, of what format, with which columns, and whether their lines are whole."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from amtl.errors import DataError
+
+SUFFIXES: dict[str, Literal["csv", "parquet", "ndjson"]] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".json": "ndjson",
+}
+DELIMITERS = (",", "\t", ";", "|", " ")
+SNIFFED_LINES = 50
+SAMPLED_ROWS = 20_000
+FORMATS = "CSV or TSV (also .gz), Parquet, NDJSON"
+
+
+class Layout(BaseModel):
+    """How a text table is written: what stands between two values, and whether the first line names the columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    delimiter: str
+    header: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """Files of one format that together hold the rows of one table.
+
+    Attributes:
+        paths: the files, in the order of their rows.
+        format: csv (any delimiter), parquet or ndjson.
+        layout: of CSV; None for the other formats.
+    """
+
+    paths: tuple[Path, ...]
+    format: Literal["csv", "parquet", "ndjson"]
+    layout: Layout | None = None
+
+
+def find(patterns: Sequence[str]) -> tuple[Path, ...]:
+    """The files that the patterns name: a file, a folder (all tables in it) or a glob; sorted within each pattern.
+
+    Raises:
+        DataError: a pattern names nothing, or files of an unknown format.
+    """
+    found = [path for pattern in patterns for path in _matches(pattern)]
+    if not found:
+        raise DataError(f"{', '.join(patterns)} holds no table; amtl reads {FORMATS}")
+    return tuple(dict.fromkeys(path.resolve() for path in found))
+
+
+def open_table(paths: Sequence[Path], delimiter: str | None = None, header: bool | None = None) -> Table:
+    """Files as one table; of text tables what is not given is told from the first lines.
+
+    Raises:
+        DataError: formats are mixed; a file is empty or cannot be read; the delimiter cannot be told.
+    """
+    formats = {path: _format(path) for path in paths}
+    if len(set(formats.values())) > 1:
+        raise DataError(f"{paths[0]} and {_odd_one(formats)} are of different formats; bring one format in at a time")
+    kind = formats[paths[0]]
+    return Table(tuple(paths), kind, _sniffed(paths[0], delimiter, header) if kind == "csv" else None)
+
+
+def columns(path: Path, table: Table) -> list[str]:
+    """Names of the columns of one file.
+
+    Raises:
+        DataError: the file is empty, cannot be read, or names a column twice or not at all.
+    """
+    if table.layout is None:
+        return _schema(path, table).names()
+    first = next(_records(path, table.layout.delimiter), [])
+    if not first:
+        raise DataError(f"{path} is empty; deliver it again")
+    if not table.layout.header:
+        return [f"column_{number}" for number in range(1, len(first) + 1)]
+    odd = [name for number, name in enumerate(first) if not name or name in first[:number]]
+    if odd:
+        wrong = f"names the column {odd[0]!r} twice" if odd[0] else "has a column without a name"
+        raise DataError(f"{path} line 1 {wrong}; mend the first line, or add --no-header if it is no header")
+    return first
+
+
+def types(path: Path, table: Table) -> dict[str, pl.DataType]:
+    """Column types of a Parquet or NDJSON file (of NDJSON by its first lines); empty for a text table.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return {} if table.layout is not None else dict(_schema(path, table))
+
+
+def read(path: Path, table: Table, types: Mapping[str, pl.DataType], nulls: Mapping[str, str] | None = None) -> pl.LazyFrame:
+    """The columns that `types` names, streamable; a missing one is null.
+
+    Args:
+        path: one of the table's files.
+        table: says how to read it.
+        types: column to the type as which text tables and NDJSON are read; Parquet keeps its own.
+        nulls: column to a word that stands for no value in a text table; an empty value always does.
+    """
+    present = columns(path, table)
+    if table.layout is not None:
+        frame = _scan_text(path, table.layout, {name: types.get(name, pl.String()) for name in present}, nulls or {})
+    elif table.format == "ndjson":
+        frame = pl.scan_ndjson(path, schema={name: types[name] for name in types if name in present})
+    else:
+        frame = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    return frame.select(pl.col(name) if name in present else pl.lit(None, types[name]).alias(name) for name in types)
+
+
+def sample(table: Table, rows: int = SAMPLED_ROWS) -> pl.DataFrame:
+    """The first rows of the first and of the last file; columns of a text table as text.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    ends = [table.paths[0], *table.paths[1:][-1:]]
+    try:
+        return pl.concat([_head(path, table, rows // len(ends)) for path in ends], how="diagonal_relaxed")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{ends[0]} cannot be read as {table.format} ({str(error).splitlines()[0]}); deliver it again") from None
+
+
+def whole(table: Table) -> int:
+    """Check that every line of a text table has as many values as the first, and count the rows of the table.
+
+    A line with an odd number of quotes is part of a value of several lines, and not judged.
+
+    Raises:
+        DataError: a line has more or fewer values, or is no UTF-8: file, line number.
+    """
+    return sum(_whole_file(path, table) for path in table.paths)
+
+
+def text_lines(path: Path) -> Iterator[bytes]:
+    """The raw lines of a text file, unpacked where its name ends with .gz."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        yield from file
+
+
+def _matches(pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file() and file.name[0] not in "._" and _suffix(file) in SUFFIXES)
+    if path.exists():
+        return [path]
+    matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    if not matches:
+        raise DataError(f"{pattern} does not exist; give a file, a folder or a glob of {FORMATS}")
+    return matches
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+
+
+def _format(path: Path) -> Literal["csv", "parquet", "ndjson"]:
+    """By the name's ending; where that says nothing, by the first bytes."""
+    try:
+        head = next(iter(text_lines(path)), b"")
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read ({error}); deliver it again") from None
+    if not head:
+        raise DataError(f"{path} is empty; deliver it again")
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if b"\0" in head:
+        raise DataError(f"{path} is no table that amtl can read: {FORMATS}")
+    if head.lstrip().startswith(b"["):
+        raise DataError(f"{path} is one JSON list; amtl reads NDJSON, an object a line: convert it, e.g. with jq -c '.[]'")
+    return SUFFIXES.get(_suffix(path)) or ("ndjson" if head.lstrip().startswith(b"{") else "csv")
+
+
+def _odd_one(formats: Mapping[Path, str]) -> Path:
+    first = next(iter(formats.values()))
+    return next(path for path, kind in formats.items() if kind != first)
+
+
+def _schema(path: Path, table: Table) -> pl.Schema:
+    try:
+        if table.format == "ndjson":
+            return pl.scan_ndjson(path, infer_schema_length=SAMPLED_ROWS).collect_schema()
+        return pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} cannot be read as {table.format} ({str(error).splitlines()[0]}); deliver it again") from None
+
+
+def _scan_text(path: Path, layout: Layout, schema: dict[str, pl.DataType], nulls: Mapping[str, str]) -> pl.LazyFrame:
+    words = {name: word for name, word in nulls.items() if name in schema}
+    frame = pl.scan_csv(path, has_header=layout.header, separator=layout.delimiter, schema=schema, null_values=words or None, glob=False)
+    return frame.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)))
+
+
+def _head(path: Path, table: Table, rows: int) -> pl.DataFrame:
+    if table.layout is not None:
+        return read(path, table, dict.fromkeys(columns(path, table), pl.String())).head(rows).collect(engine="streaming")
+    if table.format == "ndjson":
+        return pl.scan_ndjson(path, infer_schema_length=rows, n_rows=rows).collect()
+    return pl.scan_parquet(path, glob=False, hive_partitioning=False).head(rows).collect(engine="streaming")
+
+
+def _sniffed(path: Path, delimiter: str | None, header: bool | None) -> Layout:
+    if delimiter is None:
+        delimiter = "\t" if _suffix(path) == ".tsv" else _told_delimiter(path)
+    return Layout(delimiter=delimiter, header=_has_header(path, delimiter) if header is None else header)
+
+
+def _told_delimiter(path: Path) -> str:
+    """The delimiter that cuts the first lines into the same number of values, the most of them."""
+    widths = {}
+    for delimiter in DELIMITERS:
+        lengths = {len(record) for record in islice(_records(path, delimiter), SNIFFED_LINES) if record}
+        if len(lengths) == 1 and lengths != {1}:
+            widths[delimiter] = lengths.pop()
+    if not widths:
+        raise DataError(f"{path}: what stands between two values cannot be told from the first lines; give --delimiter ','")
+    return max(widths, key=lambda one: widths[one])
+
+
+def _has_header(path: Path, delimiter: str) -> bool:
+    """Whether the first line names columns: different words, none of which is a number."""
+    first = next(_records(path, delimiter), [])
+    return len(set(first)) == len(first) and not any(_is_number(word) for word in first)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _records(path: Path, delimiter: str) -> Iterator[list[str]]:
+    """Values line by line; for the first lines only, in pure Python."""
+    try:
+        yield from csv.reader((line.decode("utf-8-sig") for line in text_lines(path)), delimiter=delimiter)
+    except UnicodeDecodeError:
+        raise DataError(not_utf8(path)) from None
+    except (OSError, csv.Error, EOFError) as error:
+        raise DataError(f"{path} cannot be read ({error}); deliver it again") from None
+
+
+def not_utf8(path: Path) -> str:
+    """Names the first line that is no UTF-8."""
+    for number, line in enumerate(text_lines(path), start=1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            return f"{path} line {number} is no UTF-8; convert the file first, e.g. iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}"
+    return f"{path} is no UTF-8; convert it first, e.g. with iconv"
+
+
+def _whole_file(path: Path, table: Table) -> int:
+    if table.format == "parquet":
+        return pl.scan_parquet(path, glob=False, hive_partitioning=False).select(pl.len()).collect().item()
+    if table.layout is None:
+        return pl.scan_lines(path, name="line").select(pl.len()).collect(engine="streaming").item()
+    return _whole_text(path, table.layout, len(columns(path, table)))
+
+
+def _whole_text(path: Path, layout: Layout, width: int) -> int:
+    line = pl.col("line")
+    quoted = line.str.contains('"', literal=True)
+    lines = pl.scan_lines(path, name="line", row_index_name="number", row_index_offset=1)
+    odd = _cuts(line, layout) != width - 1
+    try:
+        figures = lines.select(rows=pl.len(), odd=(odd & ~quoted).any(), quoted=quoted.any()).collect(engine="streaming").row(0, named=True)
+        if figures["odd"]:
+            _refuse_odd_line(path, lines.filter(odd & ~quoted), line, layout, width)
+        if figures["quoted"]:
+            bare = line.str.replace_all('"[^"]*"', "")
+            in_several_lines = bare.str.contains('"', literal=True)
+            _refuse_odd_line(path, lines.filter(quoted).filter(~in_several_lines & (_cuts(bare, layout) != width - 1)), bare, layout, width)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(not_utf8(path) if "utf" in str(error).lower() else f"{path} cannot be read ({error}); deliver it again") from None
+    return int(figures["rows"]) - layout.header
+
+
+def _cuts(line: pl.Expr, layout: Layout) -> pl.Expr:
+    return line.str.count_matches(layout.delimiter, literal=True)
+
+
+def _refuse_odd_line(path: Path, odd: pl.LazyFrame, bare: pl.Expr, layout: Layout, width: int) -> None:
+    """Raise for the first odd line that is not blank; blank ones at the end of a file do no harm."""
+    found = odd.select("number", values=_cuts(bare, layout) + 1, blank=bare.str.strip_chars() == "").head(1).collect(engine="streaming")
+    if not len(found):
+        return
+    number, values, blank = found.row(0)
+    has = "is blank" if blank else f"has {values} values, not {width}"
+    raise DataError(f"{path} line {number} {has}; mend or remove the line (a value that holds {layout.delimiter!r} needs quotes round it)")

@@ -1,0 +1,140 @@
+"""What `amtl ingest` does: choose how data are read, show how far it has come, install them or add their days."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from amtl import params, stages
+from amtl.errors import DataError
+from amtl.sources import mapped, tables
+from amtl.sources.conversions import Reading
+from amtl.sources.progress import shown
+from amtl.sources.proposal import Proposal, Wishes, options, propose, reading_for
+from amtl.sources.published import PUBLISHED
+from amtl.sources.source import Source
+from amtl.sources.writing import Added, write_days
+from flows import dataset
+
+Ask = Callable[[tables.Table, Wishes], Wishes]
+"""Asks the user what the columns are: the table and the wishes so far to wishes with a label."""
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What was brought in: the data set's name, its days, and what the user should know."""
+
+    name: str
+    days: Added
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """For the user to read."""
+        said = [f"note: {note}" for note in self.notes]
+        said += [f"{span(self.days.same)} here already, with the same content"] if self.days.same else []
+        said += (
+            [f"{self.name}: {span(self.days.written)} in data/events; data.dvc pins them; next: amtl retrain"] if self.days.written else []
+        )
+        return said
+
+
+def published(root: Path, name: str, path: Path, replace: bool) -> Ingested:
+    """Bring a published data set in, whole.
+
+    Args:
+        root: the workspace; the caller holds its lock.
+        name: one of `PUBLISHED`.
+        path: what its publisher ships.
+        replace: swap the data set that is here.
+
+    Raises:
+        DataError: the layout is not the official one; another data set is here and `replace` is not set.
+    """
+    return _install(root, PUBLISHED[name].read(path, _today()), replace)
+
+
+def proposed(patterns: Sequence[str], wishes: Wishes) -> tuple[tables.Table, Proposal]:
+    """What a user's files hold, as far as wishes and a sample of rows tell.
+
+    Raises:
+        DataError: there are no such files; the label or the time cannot be told.
+    """
+    table = tables.open_table(tables.find(patterns), wishes.delimiter, wishes.header)
+    first = table.paths[0]
+    name = first.parent.name if len(table.paths) > 1 else first.name.partition(".")[0]
+    return table, propose(table, tables.sample(table), wishes, name)
+
+
+def files(root: Path, patterns: Sequence[str], wishes: Wishes, replace: bool, replace_days: bool, ask: Ask | None) -> Ingested:
+    """Bring a user's files in: as the data set of the workspace, or as a later delivery of the one that is here.
+
+    Args:
+        root: the workspace; the caller holds its lock.
+        patterns: files, folders or globs.
+        wishes: what the user said about the columns; if nothing, and `replace` is not set, params.yaml says what they are.
+        replace: swap the data set that is here.
+        replace_days: let days that are here with other content be replaced.
+        ask: where there is somebody to ask; else a missing label is refused, with a proposal.
+
+    Raises:
+        DataError: the files, or what was said of them, do not fit; nothing was changed.
+    """
+    if not wishes.any and not replace:
+        return _add(root, _delivered(root, patterns), replace_days)
+    if wishes.label is None:
+        wishes = _with_label(patterns, wishes, ask)
+    if wishes.name is None and not replace:
+        wishes = dataclasses.replace(wishes, name=params.load(root / "params.yaml").events.name)
+    table, proposal = proposed(patterns, wishes)
+    if not replace:
+        dataset.refuse_other(root, proposal.section)
+    source = mapped.read(table, proposal.section, proposal.reading, _today(), proposal.notes)
+    return _install(root, source, replace) if replace else _add(root, source, replace_days)
+
+
+def _delivered(root: Path, patterns: Sequence[str]) -> Source:
+    """A later delivery of the data set that is here, with its columns as params.yaml declares them."""
+    section = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["events"]
+    events = params.load(root / "params.yaml").events
+    newest = max((root / stages.EVENTS).glob("date=*/*.parquet"), default=None)
+    stored = Reading.of(newest) if newest else None
+    paths = tables.find(patterns)
+    table = (
+        tables.open_table(paths, stored.layout.delimiter, stored.layout.header) if stored and stored.layout else tables.open_table(paths)
+    )
+    reading = reading_for(tables.sample(table), events, stored)
+    return mapped.read(table, section, reading, _today())
+
+
+def _with_label(patterns: Sequence[str], wishes: Wishes, ask: Ask | None) -> Wishes:
+    if ask:
+        return ask(tables.open_table(tables.find(patterns), wishes.delimiter, wishes.header), wishes)
+    _, proposal = proposed(patterns, wishes)
+    raise DataError(f"say which column is the label; a proposal, to take or to change: amtl ingest PATH {options(proposal, wishes)}")
+
+
+def _install(root: Path, source: Source, replace: bool) -> Ingested:
+    with shown("reading", source.rows) as advance:
+        days = dataset.install(root, source.section, functools.partial(write_days, source, advance=advance), replace)
+    return Ingested(source.section["name"], days, source.notes)
+
+
+def _add(root: Path, source: Source, replace_days: bool) -> Ingested:
+    with shown("reading", source.rows) as advance:
+        days = dataset.add(root, source, replace_days, advance)
+    return Ingested(source.section["name"], days, source.notes)
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def span(days: Sequence[str]) -> str:
+    """Days in a few words."""
+    return days[0] if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
