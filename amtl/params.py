@@ -78,11 +78,15 @@ class SplitParams(Section):
 
 
 class EventsParams(Section):
-    """What a raw event looks like, and how events are split."""
+    """What a raw event looks like, and how events are split.
+
+    A row whose time is more than `hours_off_day` hours before or after its partition's day (UTC) does not count; null: any time does.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     label: Annotated[str, Field(min_length=1)]
     time: str | None = None
+    hours_off_day: NonNegativeFloat | None = 24
     split: SplitParams = SplitParams()
     fields: Annotated[tuple[FieldParams, ...], Field(strict=False, min_length=1)]
 

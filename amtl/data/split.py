@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
+from amtl.data.columns import PARTS as PARTS
+from amtl.data.columns import Part as Part
 from amtl.data.events import Partition, collect, scan
 from amtl.errors import DataError
 from amtl.params import EventsParams
 
-Part = Literal["train", "validation", "test"]
 Moment = datetime | int
-
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -61,19 +60,10 @@ class SplitBounds:
 
 
 def time_range(part: Partition, events: EventsParams) -> TimeRange:
-    """Rows and first and last moment of a partition; reads its whole time column.
-
-    Raises:
-        DataError: a time is null.
-    """
+    """Rows and first and last moment of a partition's sound rows; reads its whole time column."""
     time = pl.col(str(events.time))
-    found = collect(
-        scan([part], events).select(pl.len(), time.null_count().alias("nulls"), time.min().alias("first"), time.max().alias("last"))
-    )
-    rows, nulls, first, last = found.row(0)
-    if nulls:
-        raise DataError(f"{part.path}: column {events.time} is null in {nulls} rows; the split needs a time in every row")
-    return TimeRange(rows, first, last)
+    extent = scan([part], events).select(pl.len(), time.min().alias("first"), time.max().alias("last"))
+    return TimeRange(*collect(extent).row(0))
 
 
 def split_bounds(parts: Sequence[Partition], events: EventsParams, ranges: Sequence[TimeRange] | None = None) -> SplitBounds:

@@ -39,7 +39,7 @@ def assert_split(found, rows):
 )
 def test_by_time_parts_are_disjoint_complete_and_in_order(moments, shares, by, epoch):
     split = {"kind": "time", "test": shares[0], "validation": shares[1], "validation_by": by}
-    events, total = days.events(split=split), sum(map(len, moments))
+    events, total = days.events(split=split, hours_off_day=None), sum(map(len, moments))
     with tempfile.TemporaryDirectory() as folder:
         for day, times in enumerate(moments):
             start = datetime(2026, 1, 1, tzinfo=UTC)

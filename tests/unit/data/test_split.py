@@ -15,13 +15,18 @@ def numbered(tmp_path, moments, **split):
     """One partition a list of epoch seconds, and events split by them."""
     for day, times in enumerate(moments):
         days.write(tmp_path, day, days.frame(len(times)).with_columns(at=pl.Series(times, dtype=pl.Int64)))
-    return partitions(tmp_path), days.events(split=days.SPLIT | split)
+    return partitions(tmp_path), any_time(**split)
+
+
+def any_time(**split):
+    """Events split by time, whatever their times have to do with the days they lie in."""
+    return days.events(split=days.SPLIT | split, hours_off_day=None)
 
 
 def test_bounds_are_those_of_the_sorted_times(tmp_path):
     parts, events = numbered(tmp_path, [[3, 1, 2, 0], [5, 4, 6], [9, 8, 7]])
     assert split_bounds(parts, events) == SplitBounds(6, 8)
-    assert split_bounds(parts, days.events(split=days.SPLIT | {"validation_by": "random"})) == SplitBounds(None, 8)
+    assert split_bounds(parts, any_time(validation_by="random")) == SplitBounds(None, 8)
 
 
 def test_days_that_overlap_in_time_are_split_by_time_not_by_day(tmp_path):
@@ -39,8 +44,7 @@ def test_the_bounds_read_no_partition_that_they_cannot_lie_in(tmp_path):
     ranges = [time_range(part, events) for part in parts]
     for part in (parts[0], parts[2]):
         part.files[0].write_bytes(b"not to be read")
-    split = days.SPLIT | {"test": 0.1, "validation": 0.05}
-    assert split_bounds(parts, days.events(split=split), ranges) == SplitBounds(127, 135)
+    assert split_bounds(parts, any_time(test=0.1, validation=0.05), ranges) == SplitBounds(127, 135)
 
 
 @pytest.mark.parametrize("moments", [[[1]], [[1, 1, 1, 1]], [[1, 2]], [[1, 1, 1, 2, 2, 2]]])
@@ -50,10 +54,11 @@ def test_too_few_moments_for_three_parts_are_refused(tmp_path, moments):
         split_bounds(parts, events)
 
 
-def test_a_null_time_is_refused(tmp_path):
-    parts, events = numbered(tmp_path, [[1, 2, None, 4, 5]])
-    with pytest.raises(DataError, match="at is null in 1 rows"):
-        split_bounds(parts, events)
+def test_a_row_without_a_time_is_in_no_part(tmp_path):
+    parts, events = numbered(tmp_path, [[1, 2, None, 4, 5, 6]])
+    bounds = split_bounds(parts, events)
+    assert bounds == SplitBounds(5, 6)
+    assert [select(scan(parts, events), events, bounds, part).collect()["at"].to_list() for part in PARTS] == [[1, 2, 4], [5], [6]]
 
 
 def test_bounds_survive_json():
