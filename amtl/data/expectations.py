@@ -13,6 +13,7 @@ import html
 import json
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import polars as pl
 
 from amtl.data import documents as pages
 from amtl.data.checks import Check, Finding, Lines
-from amtl.data.events import columns
+from amtl.data.columns import columns
 from amtl.data.profile import DAY
 from amtl.data.suite import COLUMN_ARGUMENTS, Entry, Suite
 from amtl.errors import DataError, ParamsError
@@ -267,8 +268,11 @@ class _Judge:
 
         every: dict[str, Any] = {"result_format": "COMPLETE", "unexpected_index_column_names": ["day", "column"]}
         rows = frame.to_pandas() if lines else frame.to_pandas(use_pyarrow_extension_array=True)
+        suite = gx.ExpectationSuite("checks" if lines else "expectations.yaml", expectations=list(expectations))
         batch = self._batches.get_batch(batch_parameters={"dataframe": rows})
-        result = batch.validate(gx.ExpectationSuite("amtl", expectations=list(expectations)), result_format=every if lines else "SUMMARY")
+        with warnings.catch_warnings():  # pandas', of patterns with groups, which are fine here
+            warnings.simplefilter("ignore", UserWarning)
+            result = batch.validate(suite, result_format=every if lines else "SUMMARY")
         for single in result.results:  # numpy's and pandas' own scalars break its pages and JSON
             single.success, single.result = bool(single.success), _plain(single.result)
         return result
