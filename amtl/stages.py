@@ -258,14 +258,15 @@ class _Inputs:
 
     def raw(self, part: Part, fields: Iterable[FieldParams] = ()) -> Iterator[pl.DataFrame]:
         """A part of the split as chunks of raw values; columns of `fields` that params.yaml no longer names come along."""
+        from amtl.data.columns import columns
         from amtl.data.dataset import chunks
         from amtl.data.events import scan
         from amtl.data.split import select
 
         events = self.settings.events
-        gone = [field.model_copy(update={"optional": True}) for field in fields if field.name not in {own.name for own in events.fields}]
-        wider = events.model_copy(update={"fields": (*events.fields, *gone)})
-        return chunks(select(scan(self.partitions, wider), events, self.bounds, part), RAW_ROWS)
+        known = {column.name for column in columns(events)}
+        gone = [field for field in fields if field.name not in known]
+        return chunks(select(scan(self.partitions, events, gone), events, self.bounds, part), RAW_ROWS)
 
 
 def _accepted() -> list[Partition]:

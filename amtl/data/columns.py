@@ -19,7 +19,7 @@ from typing import Literal
 
 import polars as pl
 
-from amtl.params import EventsParams
+from amtl.params import EventsParams, FieldParams
 
 Role = Literal["integer", "string", "integers", "strings", "number", "label", "time", "split"]
 
@@ -66,13 +66,16 @@ class Column:
 
 def columns(events: EventsParams) -> tuple[Column, ...]:
     """The declared columns: fields in declared order, then label, time and split column where there are such."""
-    fields = [
-        Column(field.name, "number" if field.kind == "number" else _id_role(field.kind, field.type), field.optional, field.range)
-        for field in events.fields
-    ]
+    fields = [column_of(field) for field in events.fields]
     time = [Column(events.time, "time")] if events.time else []
     split = [Column(events.split.column, "split")] if events.split.column else []
     return (*fields, Column(events.label, "label"), *time, *split)
+
+
+def column_of(field: FieldParams) -> Column:
+    """The column of a field."""
+    role: Role = "number" if field.kind == "number" else _id_role(field.kind, field.type)
+    return Column(field.name, role, field.optional, field.range)
 
 
 def fits(role: Role, dtype: pl.DataType) -> bool:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import polars as pl
 
-from amtl.data.columns import columns, is_epoch, misfit
+from amtl.data.columns import column_of, columns, fits, is_epoch, misfit, value
 from amtl.data.soundness import declared, sound, soundness, typed
 from amtl.errors import DataError
 from amtl.files import digest_of, sha256
-from amtl.params import EventsParams
+from amtl.params import EventsParams, FieldParams
 
 __all__ = ["Partition", "collect", "columns", "partitions", "scan", "schema", "sound", "soundness"]
 
@@ -74,10 +74,16 @@ def schema(file: Path) -> dict[str, pl.DataType]:
         raise DataError(f"{file} cannot be read as Parquet ({_first_line(error)}); write it again or remove it") from None
 
 
-def scan(parts: Sequence[Partition], events: EventsParams) -> pl.LazyFrame:
+def scan(parts: Sequence[Partition], events: EventsParams, beside: Sequence[FieldParams] = ()) -> pl.LazyFrame:
     """The declared columns of the sound rows, in the declared types, in order of day, file and row.
 
     Optional columns that a file lacks are null; NaN becomes null; label (Int8, 0 or 1) and time are never null.
+
+    Args:
+        parts: where the events lie.
+        events: the declared schema.
+        beside: fields that are not declared but wanted, null where a file lacks them or holds them in another type. They
+            have no say in which rows are sound.
 
     Raises:
         DataError: there is no partition; a file cannot be read; a column is missing or of a type that does not fit.
@@ -89,21 +95,27 @@ def scan(parts: Sequence[Partition], events: EventsParams) -> pl.LazyFrame:
     runs = [
         (dict(types), day, [file for _, (file, _) in run]) for (types, day), run in groupby(zip(kinds, files, strict=True), lambda x: x[0])
     ]
-    frame = pl.concat([_read(names, events, types, day) for types, day, names in runs])
+    frame = pl.concat([_read(names, events, types, day).select(*declared(events), *_as_found(beside, types)) for types, day, names in runs])
     if events.time and len({is_epoch(types[events.time]) for types, _, _ in runs if not isinstance(types[events.time], pl.Null)}) > 1:
         raise DataError(f"column {events.time} holds dates in some files and epoch seconds in others; write all of them alike")
     return frame
 
 
 def _read(files: Sequence[Path], events: EventsParams, types: dict[str, pl.DataType], day: str | None) -> pl.LazyFrame:
-    """`scan` for files that all have the column types `types` and are of one day, or (None) known to be sound."""
+    """The sound rows, typed, of files that all have the column types `types` and are of one day, or (None) known to be sound."""
     for column in columns(events):
         problem = misfit(column, types.get(column.name))
         if problem:
             raise DataError(f"{files[0]}: {problem}")
     raw = pl.scan_parquet(list(files), glob=False, hive_partitioning=False)
     rows = typed(raw, events, types, day)
-    return (rows if day is None else rows.filter(sound(events))).select(declared(events))
+    return rows if day is None else rows.filter(sound(events))
+
+
+def _as_found(fields: Sequence[FieldParams], types: dict[str, pl.DataType]) -> list[pl.Expr]:
+    """Fields that no one checked, as far as a file of these types holds them."""
+    kinds = [(column, types.get(column.name, pl.Null())) for column in map(column_of, fields)]
+    return [value(column, dtype if fits(column.role, dtype) else None) for column, dtype in kinds]
 
 
 def collect(frame: pl.LazyFrame) -> pl.DataFrame:

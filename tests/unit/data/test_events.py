@@ -10,6 +10,7 @@ import pytest
 
 from amtl.data import events as ev
 from amtl.errors import DataError
+from amtl.params import FieldParams
 
 EVENTS = days.events()
 
@@ -194,3 +195,16 @@ def test_epoch_seconds_stay_and_do_not_mix_with_dates(tmp_path):
     days.write(tmp_path, 1, days.frame(1))
     with pytest.raises(DataError, match="epoch seconds"):
         scanned(tmp_path)
+
+
+def test_fields_beside_the_declared_ones_come_along_as_far_as_files_hold_them_and_judge_no_row(tmp_path):
+    days.write(
+        tmp_path, 0, days.frame(3).with_columns(old=pl.Series([1.0, float("inf"), float("nan")]), word=pl.Series(["a", "\ufffd", None]))
+    )
+    days.write(tmp_path, 1, days.frame(2, 1).with_columns(old=pl.lit("no number"), word=pl.concat_list("user")))
+    days.write(tmp_path, 2, days.frame(1, 2))
+    beside = [FieldParams(name="old", kind="number", range=(2, 3)), FieldParams(name="word")]
+    found = ev.collect(ev.scan(ev.partitions(tmp_path), EVENTS, beside))
+    assert found.columns == [column.name for column in ev.columns(EVENTS)] + ["old", "word"]
+    assert found["word"].to_list() == ["a", "\ufffd", None, None, None, None]
+    assert found["old"].fill_nan(None).to_list() == [1.0, float("inf"), None, None, None, None]
