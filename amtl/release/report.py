@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ METRICS = {
     "distinct_sizes": Metric("Distinct sizes", "sizes", "in the table"),
     "rows": Metric("Test rows", "rows", "that the metrics are computed on"),
 }
+MOST_WARNINGS = 10
 HEADLINE = ("auc", "auc_fixed", "saved", "table_bytes", "mean_size")
 
 
@@ -121,6 +123,7 @@ def _tables(metrics: Mapping[str, Any], evaluation: Mapping[str, Any], lineage: 
     note = "AUC is the area under the ROC curve: 0.5 is chance, 1 is perfect."
     yield Table("Metrics", ("metric", "value", "what it is"), headline, note, numeric=False)
     yield _fields_table(evaluation.get("fields", []))
+    yield _data_table(evaluation.get("data", {}))
     yield _warm_start_table(evaluation.get("warm_start", {}))
     search = [(key, _plain(value)) for key, value in _flat(evaluation.get("search", {}))]
     yield Table("Search", ("entry", "value"), search, numeric=False)
@@ -162,6 +165,26 @@ def _fields_table(fields: Sequence[Mapping[str, Any]]) -> Table:
         for entry in fields
     ]
     return Table("Fields", ("field", "values", "dense, fp32", "packed", "mean size"), rows)
+
+
+def _data_table(data: Mapping[str, Any]) -> Table:
+    """Days that were used and left out, rows that were left out by reason, and what looked odd; from the stage validate."""
+    rows_of, quarantined, warnings = data.get("rows", {}), _by_reason(data.get("quarantined", {})), data.get("warnings", [])
+    rows = [("days", f"{len(rows_of):,} ({min(rows_of)} to {max(rows_of)}), {sum(rows_of.values()):,} rows")] if rows_of else []
+    rows += [(f"quarantined: {reason}", _number(number, "rows")) for reason, number in quarantined.items()]
+    rows += [(f"skipped: {entry['day']}", str(entry["why"])) for entry in data.get("skipped", [])]
+    rows += [("warning", str(warning)) for warning in warnings[:MOST_WARNINGS]]
+    rows += [("warning", f"{len(warnings) - MOST_WARNINGS} more, in the Data Docs")] if len(warnings) > MOST_WARNINGS else []
+    note = "Skipped days and quarantined rows took no part. The Data Docs have the details: build/validate/data_docs/index.html"
+    return Table("Data", ("entry", "value"), rows, note, numeric=False)
+
+
+def _by_reason(quarantined: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Rows of all days by reason, the most frequent first."""
+    total: Counter[str] = Counter()
+    for reasons in quarantined.values():
+        total.update(reasons)
+    return dict(total.most_common())
 
 
 def _warm_start_table(warm_start: Mapping[str, Any]) -> Table:
@@ -240,4 +263,4 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _markdown(table: Table) -> str:
     head = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-    return "\n".join([*head, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows)]) + "\n"
+    return "\n".join([*head, *("| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in row) + " |" for row in table.rows)]) + "\n"

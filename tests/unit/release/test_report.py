@@ -34,6 +34,12 @@ EVALUATION: dict[str, Any] = {
     "fields": FIELDS,
     "sizes": [{"size": size, "values": 100 - size} for size in range(17)],
     "size_by_frequency": [{"field": "field0", "count": count, "mean_size": 3.0, "values": 5} for count in (0.0, 1.5, 40.0)],
+    "data": {
+        "rows": {"2026-01-01": 900, "2026-01-03": 1_100},
+        "quarantined": {"2026-01-01": {"label is 2": 3}, "2026-01-03": {"label is 2": 1, "off the day": 7}},
+        "skipped": [{"day": "2026-01-02", "why": "counted <twice>"}],
+        "warnings": [f"2026-01-03 column price: {number} values are odd" for number in range(12)],
+    },
     "warm_start": {
         "fields": {"field0": {"carried": 900, "new": 100, "dropped": 7, "rows": 1000}},
         "parent": {"name": "sample", "version": 3, "digest": "ab" * 32},
@@ -124,6 +130,9 @@ def test_the_page_says_what_it_must_with_units(text: str) -> None:
         "budget 580 kB",
         "field0: unseen 100 rows",
         "field0: 10 to 25,000 100 rows",
+        "days 2 (2026-01-01 to 2026-01-03), 2,000 rows quarantined: off the day 7 rows quarantined: label is 2 4 rows",
+        "skipped: 2026-01-02 counted <twice> warning 2026-01-03 column price: 0 values are odd",
+        "9 values are odd warning 2 more, in the Data Docs",
         "1–9",
         "4 more fields",
         "parent.version 3",
@@ -149,6 +158,7 @@ def test_the_card_is_markdown_with_the_metrics_and_the_lineage() -> None:
     assert card.startswith("# ")
     assert "| AUC, packed table | 0.7812 | what is served |" in card
     assert "| note | a \\| b |" in card
+    assert "| skipped: 2026-01-02 | counted &lt;twice> |" in card
     for table in re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
