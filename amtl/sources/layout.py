@@ -68,7 +68,12 @@ class Layout:
 
 def coded(codes: dict[str, int]) -> Kind:
     """Small integers written as fixed words."""
-    return Kind(" or ".join(codes), lambda text: text.replace_strict(codes, default=None, return_dtype=pl.Int8))
+
+    def parse(text: pl.Expr) -> pl.Expr:
+        # Not `replace_strict`: the streaming engine (polars 2.1) holds the whole file for it.
+        return pl.coalesce(pl.when(text == word).then(pl.lit(code, pl.Int8)) for word, code in codes.items())
+
+    return Kind(" or ".join(codes), parse)
 
 
 def one_of(*words: str) -> Kind:
