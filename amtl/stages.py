@@ -317,6 +317,7 @@ def _context(settings: Params) -> dict[str, Any]:
     if warm_start["parent"] != "none":
         warm_start["parent"] = files.read_json(PARENT / "parent.json")
     return {
+        "data": files.read_json(VALIDATE / "report.json"),
         "warm_start": warm_start,
         "search": files.read_json(SEARCH / "report.json"),
         "split": files.read_json(COUNT / "report.json")["rows"],

@@ -20,7 +20,7 @@ from amtl.data.checks import Finding
 from amtl.data.documents import DayDocument, publish_index
 from amtl.data.events import Partition, scan
 from amtl.data.profile import DAY, SCHEMA, profile
-from amtl.data.skipped import SkippedDays
+from amtl.data.skipped import SkippedDay, SkippedDays
 from amtl.data.suite import Suite
 from amtl.errors import DataError, ValidationError
 from amtl.files import digest_of, publish, publish_folder, publish_json, sha256
@@ -61,7 +61,8 @@ def validate(
             `profile.parquet` and `data_docs/` (of the latest days judged).
 
     Returns:
-        The report: `validated` and `reused` days, `warnings`, `extra_columns` that no one declared, `rows`.
+        The report: `rows` of each day, `skipped` days, `warnings`, `extra_columns` that no one declared; and, not in the file, since a
+        rerun must give the same: `validated` and `reused` days.
 
     Raises:
         ValidationError: days are unfit; every critical finding is listed. Their documents are written nevertheless.
@@ -80,15 +81,14 @@ def validate(
         _write(verdict, keys[day])
     scan(parts, events)
     verdicts = {part.day: (kept | fresh)[part.day] for part in parts}
-    report = _report(verdicts, list(fresh))
+    report = _report(verdicts, left_out)
     _copy_documents(cache / "validate" / DOCUMENTS, output)
     profiles = pl.concat([verdict.profile for verdict in verdicts.values()])
     publish(output / "profile.parquet", lambda temporary: profiles.write_parquet(temporary))
     publish_json(output / "report.json", report)
     accepted = [{"day": part.day, "digest": part.digest, "rows": report["rows"][part.day]} for part in parts]
-    skips = [{"day": entry.day, "digest": entry.digest, "why": entry.why} for entry in left_out]
-    publish_json(output / "accepted.json", {"partitions": accepted, "skipped": skips})
-    return report
+    publish_json(output / "accepted.json", {"partitions": accepted, "skipped": report["skipped"]})
+    return report | {"validated": list(fresh), "reused": [day for day in verdicts if day not in fresh]}
 
 
 def _judge(
@@ -140,12 +140,11 @@ def _refuse(critical: Sequence[Finding], documents: Path | None, output: Path) -
     raise ValidationError(f"the events are refused for {len(critical)} reasons: {numbered}{more}")
 
 
-def _report(verdicts: dict[str, Verdict], validated: list[str]) -> dict[str, Any]:
+def _report(verdicts: dict[str, Verdict], left_out: Sequence[SkippedDay]) -> dict[str, Any]:
     rows = {day: int(verdict.profile.filter(pl.col("column") == DAY)["rows"].item()) for day, verdict in verdicts.items()}
     extra = {name for verdict in verdicts.values() for name in verdict.profile.filter(pl.col("status") == "extra")["column"]}
     return {
-        "validated": validated,
-        "reused": [day for day in verdicts if day not in validated],
+        "skipped": [{"day": entry.day, "digest": entry.digest, "why": entry.why} for entry in left_out],
         "warnings": [warning for verdict in verdicts.values() for warning in verdict.warnings],
         "extra_columns": sorted(extra),
         "rows": rows,

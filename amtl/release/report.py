@@ -263,4 +263,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _markdown(table: Table) -> str:
     head = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-    return "\n".join([*head, *("| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in row) + " |" for row in table.rows)]) + "\n"
+    return "\n".join([*head, *("| " + " | ".join(_literal(cell) for cell in row) + " |" for row in table.rows)]) + "\n"
+
+
+def _literal(text: str) -> str:
+    """Text that stands for itself in a table's cell."""
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 
 import days
 import polars as pl
@@ -13,7 +14,7 @@ from amtl.data import events as ev
 from amtl.data import expectations
 from amtl.data.checks import Finding
 from amtl.data.skipped import SkippedDays
-from amtl.data.suite import Suite
+from amtl.data.suite import Entry, Suite
 from amtl.data.validation import validate
 from amtl.errors import DataError, ValidationError
 from amtl.params import ValidateParams
@@ -85,7 +86,7 @@ def test_a_damaged_verdict_is_made_again_and_documents_survive_an_emptied_output
 def test_the_output_has_all_profiles_and_is_the_same_when_nothing_is_new(tmp_path, judged):
     days.days(tmp_path / "events", 2)
     run(tmp_path)
-    before = {name: (tmp_path / "build" / name).read_bytes() for name in ("accepted.json", "profile.parquet")}
+    before = {name: (tmp_path / "build" / name).read_bytes() for name in ("accepted.json", "report.json", "profile.parquet")}
     run(tmp_path)
     assert before == {name: (tmp_path / "build" / name).read_bytes() for name in before}
     profile = pl.read_parquet(tmp_path / "build" / "profile.parquet")
@@ -120,6 +121,33 @@ def test_a_warning_is_reported_and_remembered(tmp_path, monkeypatch):
     finding = Finding("2026-01-01", "item", "warning", "looks thin")
     monkeypatch.setattr(expectations, "judge", lambda *_: [finding])
     assert run(tmp_path)["warnings"] == run(tmp_path)["warnings"] == ["2026-01-01 column item: looks thin"]
+
+
+def test_a_skipped_day_is_not_judged_and_a_mended_one_is(tmp_path, judged):
+    parts = days.days(tmp_path / "events", 3)
+    skipped = SkippedDays().skip(parts[1], "counted twice", datetime(2026, 2, 1, tzinfo=UTC))
+    assert run(tmp_path, skipped=skipped)["validated"] == ["2026-01-01", "2026-01-03"]
+    entry = {"day": "2026-01-02", "digest": parts[1].digest, "why": "counted twice"}
+    assert accepted(tmp_path)["skipped"] == [entry]
+    assert json.loads((tmp_path / "build" / "report.json").read_text())["skipped"] == [entry]
+    days.write(tmp_path / "events", 1, days.frame(60, 1, seed=3))
+    assert run(tmp_path, skipped=skipped)["validated"] == ["2026-01-02"]
+    assert accepted(tmp_path)["skipped"] == []
+
+
+def test_nothing_is_left_when_every_day_is_skipped(tmp_path, judged):
+    (part,) = days.days(tmp_path / "events", 1)
+    skipped = SkippedDays().skip(part, "broken", datetime(2026, 2, 1, tzinfo=UTC))
+    with pytest.raises(DataError, match=r"every day is skipped.*--undo"):
+        run(tmp_path, skipped=skipped)
+
+
+def test_a_changed_suite_judges_all_days_anew(tmp_path, judged):
+    days.days(tmp_path / "events", 2)
+    run(tmp_path)
+    suite = Suite((Entry("entry 1", "expect_column_values_to_not_be_null", {"column": "user"}),))
+    assert len(run(tmp_path, suite=suite)["validated"]) == 2
+    assert run(tmp_path, suite=suite)["validated"] == []
 
 
 def test_days_whose_times_differ_in_kind_are_refused_together(tmp_path, judged):
