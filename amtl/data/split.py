@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from amtl.data.columns import PARTS as PARTS
+from amtl.data.columns import TARGETS, columns
 from amtl.data.columns import Part as Part
 from amtl.data.events import Partition, collect, scan
 from amtl.errors import DataError
@@ -134,10 +135,9 @@ def held_out_by_hash(events: EventsParams) -> pl.Expr:
 def provenance(events: EventsParams, bounds: SplitBounds) -> dict[str, Any]:
     """What decides which rows are test rows, as JSON; a bundle carries it."""
     split = events.split
-    hashed = sorted([field.name for field in events.fields] + ([events.time] if events.time else []))
     decides: dict[str, Any] = {
         "time": {"column": events.time, "test_from": bounds.to_json()["test_from"]},
-        "random": {"seed": split.seed, "test": split.test, "hashed": hashed},
+        "random": {"seed": split.seed, "test": split.test, "hashed": _hashed(events), "probe": hash_probe(events)},
         "column": {"column": split.column},
     }
     return {"kind": split.kind, **decides[split.kind]}
@@ -152,10 +152,12 @@ def overlap(then: Any, now: dict[str, Any]) -> str | None:
     if not isinstance(then, dict) or then.get("kind") != now["kind"]:
         return "it was trained under another kind of split"
     if now["kind"] == "random":
-        same = all(then[key] == now[key] for key in ("seed", "hashed")) and then["test"] >= now["test"]
-        return None if same else "it was trained under a random split by another seed, share or set of fields"
+        same = all(then.get(key) == now[key] for key in ("seed", "hashed", "probe")) and then["test"] >= now["test"]
+        return None if same else "it was trained under a random split by another seed, share, set or type of fields, or by another hash"
     if then["column"] != now["column"]:
         return "it was trained under a split by another column"
+    if now["kind"] == "time" and isinstance(then["test_from"], str) != isinstance(now["test_from"], str):
+        return f"it was trained under a split by another type of {now['column']}"
     if now["kind"] == "time" and then["test_from"] > now["test_from"]:
         return f"it was trained on rows up to {then['test_from']}, and test begins at {now['test_from']}"
     return None
@@ -186,10 +188,24 @@ def _nth_newest(held: Sequence[tuple[Partition, TimeRange]], events: EventsParam
     return found
 
 
+def hash_probe(events: EventsParams) -> str:
+    """The hash of a made-up row: another one means that rows are dealt anew, be it for the fields' types or for how polars hashes."""
+    row = pl.DataFrame({column.name: _seven(TARGETS[column.role]) for column in columns(events) if column.name in _hashed(events)})
+    return str(row.select(_content_hash(events)).item())
+
+
+def _seven(dtype: pl.DataType) -> pl.Series:
+    """7 as a column of one row; a list of it for lists."""
+    return pl.Series([7]).cast(dtype.inner).implode() if isinstance(dtype, pl.List) else pl.Series([7]).cast(dtype)
+
+
 def _content_hash(events: EventsParams) -> pl.Expr:
     """UInt64 of fields and time, by name, so that the declared order does not matter."""
-    names = sorted([field.name for field in events.fields] + ([events.time] if events.time else []))
-    return pl.struct(names).hash(seed=events.split.seed)
+    return pl.struct(_hashed(events)).hash(seed=events.split.seed)
+
+
+def _hashed(events: EventsParams) -> list[str]:
+    return sorted([field.name for field in events.fields] + ([events.time] if events.time else []))
 
 
 def _hash_below(share: float) -> pl.Expr:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from amtl.data.events import partitions, scan
-from amtl.data.split import PARTS, SplitBounds, membership, overlap, select, split_bounds, time_range
+from amtl.data.split import PARTS, SplitBounds, hash_probe, membership, overlap, select, split_bounds, time_range
 from amtl.errors import DataError
 
 
@@ -87,8 +87,8 @@ def by_time(test_from):
     return {"kind": "time", "column": "timestamp", "test_from": test_from}
 
 
-def by_hash(seed=0, test=0.1, hashed=("a", "b")):
-    return {"kind": "random", "seed": seed, "test": test, "hashed": list(hashed)}
+def by_hash(seed=0, test=0.1, hashed=("a", "b"), probe="7"):
+    return {"kind": "random", "seed": seed, "test": test, "hashed": list(hashed), "probe": probe}
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,28 @@ def test_a_parent_that_never_saw_todays_test_rows_may_be_used(then, now):
         (by_hash(seed=1), by_hash()),
         (by_hash(test=0.1), by_hash(test=0.2)),
         (by_hash(hashed=("a",)), by_hash()),
+        (by_hash(probe="8"), by_hash()),
+        ({"kind": "random", "seed": 0, "test": 0.1, "hashed": ["a", "b"]}, by_hash()),
+        (by_time("2026-01-18"), by_time(1_767_300_000)),
         ({"kind": "column", "column": "part"}, {"kind": "column", "column": "split"}),
     ],
 )
 def test_a_parent_that_may_have_trained_on_todays_test_rows_is_named(then, now):
     assert "trained" in overlap(then, now)
+
+
+def test_the_probe_of_the_hash_tells_types_from_each_other_and_not_orders():
+    def probe(*fields, **changes):
+        split = {"kind": "random", **changes}
+        return hash_probe(days.events(split=split, fields=[{"name": name, **entries} for name, entries in fields]))
+
+    one, two = ("user", {"type": "integer"}), ("tags", {"kind": "ids"})
+    different = [
+        probe(one, two),
+        probe(("user", {}), two),
+        probe(one, ("tags", {})),
+        probe(one),
+        probe(one, two, seed=1),
+    ]
+    assert len(set(different)) == len(different)
+    assert probe(two, one) == different[0] == probe(("user", {"type": "integer", "optional": True}), two)
