@@ -74,7 +74,8 @@ def add_days(source: Source, destination: Path, replace: bool = False, advance: 
                 "to take the new content instead, add --replace-days; nothing was changed"
             )
         for day, entry in here.items():
-            if day not in days:
+            if day not in other:
+                shutil.rmtree(folder / entry.name, ignore_errors=True)
                 shutil.copytree(entry, folder / entry.name, copy_function=_link)
     return Added(tuple(day for day in days if day not in same), tuple(same))
 
