@@ -55,10 +55,9 @@ def validate(settings: Params) -> None:
     from amtl.data.validation import validate as judge
 
     parts, skipped, suite = partitions(EVENTS), SkippedDays.read(SKIPPED_DAYS), Suite.read(EXPECTATIONS, settings.events)
-    for entry in skipped.within(parts):
-        say(f"skipped {entry.day}: {entry.why}")
     report = judge(parts, skipped, suite, settings.events, settings.validate_, CACHE, VALIDATE)
-    say(f"validated {len(report['validated'])} days, {len(report['reused'])} were validated before")
+    left_out = f"; {len(report['skipped'])} are skipped" if report["skipped"] else ""
+    say(f"validated {len(report['validated'])} days, {len(report['reused'])} were validated before{left_out}")
 
 
 def count(settings: Params) -> None:

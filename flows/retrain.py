@@ -24,7 +24,7 @@ from amtl import environment, files, params
 from amtl.errors import RegistryError
 from amtl.params import Params
 from amtl.release import registry
-from amtl.stages import BUILD
+from amtl.stages import BUILD, VALIDATE
 from flows import data, dvc_repo, parent, release
 from flows.release import Release
 from flows.stages import run_stage
@@ -54,6 +54,8 @@ def retrain() -> Release:
                 if name == "parent":  # not before the data were judged: a day that is refused must leave no trace
                     outcome(pin_parent(settings, digest, return_state=True))
                 outcome(run_stage(root, name, run_id, (number, len(stages)), return_state=True))
+                if name == "validate":
+                    _log_skipped()
             return _finish(settings, run_id) if run_id else _complete(settings)
 
 
@@ -74,6 +76,12 @@ def pin_parent(settings: Params, digest: str) -> None:
     lock = parent.follow_champion(settings, digest)
     if lock:
         get_run_logger().info("parent: %s", f"version {lock.parent.version}" if lock.parent else "none (cold start)")
+
+
+def _log_skipped() -> None:
+    """Say which days are left out and why, once a run, whether they were skipped just now or long ago."""
+    for entry in files.read_json(VALIDATE / "report.json")["skipped"]:
+        get_run_logger().info("day %s is skipped: %s", entry["day"], entry["why"])
 
 
 @contextlib.contextmanager
