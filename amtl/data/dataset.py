@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 
 from amtl.data.batches import Batch, Scaling, encode
-from amtl.data.encoded import FORMAT, GROUP_ROWS, EncodedRows, write_encoded
+from amtl.data.encoded import FORMAT, EncodedRows, write_encoded
 from amtl.data.events import Partition, scan
 from amtl.data.split import Part, SplitBounds, select
 from amtl.data.vocabulary import RowLookup
@@ -21,6 +21,8 @@ from amtl.params import EventsParams
 
 if TYPE_CHECKING:
     import torch
+
+GROUP_ROWS = 2**16
 
 
 class Rows(Protocol):
