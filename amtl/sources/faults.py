@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def first(table: Table, made: Sequence[Sequence[Conversion]], nulls: dict[str, s
 
 def _of_file(path: Path, table: Table, made: Sequence[Conversion], nulls: dict[str, str]) -> str | None:
     try:
-        return (_bad_json(path) if table.format == "ndjson" else None) or _bad_value(path, table, made, nulls)
+        return (tables.not_json(path) if table.format == "ndjson" else None) or _bad_value(path, table, made, nulls)
     except pl.exceptions.PolarsError as error:
         return tables.not_utf8(path) if "utf" in str(error).lower() else f"{path}: {str(error).splitlines()[0]}"
 
@@ -57,13 +56,3 @@ def _wanted(culprit: Conversion) -> str:
     if isinstance(culprit.type, pl.Float64):
         return "is no number; mend the line"
     return "is not written like the values before it; mend the line, or say how it is written (--time-format, --label, --separator)"
-
-
-def _bad_json(path: Path) -> str | None:
-    for number, line in enumerate(tables.text_lines(path), start=1):
-        try:
-            if line.strip() and not isinstance(json.loads(line), dict):
-                return f"{path} line {number} is no JSON object; one event a line is an object in braces"
-        except ValueError as error:
-            return f"{path} line {number} is no JSON ({error}); mend or remove the line"
-    return None

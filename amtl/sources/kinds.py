@@ -54,9 +54,19 @@ def _described(series: pl.Series) -> Column:
         null = next((word for word in NO_VALUE if _hides_a_type(values, word)), None)
         values = values.filter(values != null) if null else values
     kind, form = _kind(values)
-    distinct = values.n_unique() if kind not in {"integers", "texts", "other"} else 0
     missing = len(series) - len(values)
-    return Column(series.name, kind, len(series), missing, distinct, form, null, distinct == 2 and _is_zero_one(values, kind))
+    if kind in {"integers", "texts", "other"}:
+        return Column(series.name, kind, len(series), missing, 0)
+    values = _canonical(values, kind)
+    zero_one = kind in {"boolean", "integer", "number"} and sorted(values.unique().head(3)) in ([0, 1], ["false", "true"])
+    return Column(series.name, kind, len(series), missing, values.n_unique(), form, null, zero_one)
+
+
+def _canonical(values: pl.Series, kind: Kind) -> pl.Series:
+    """Equal values written in one way: 1 and 1.0, true and True."""
+    if kind == "boolean":
+        return values.cast(pl.String).str.to_lowercase()
+    return values.cast(pl.Float64) if kind == "number" else values.cast(pl.Int64) if kind == "integer" else values
 
 
 def _hides_a_type(values: pl.Series, word: str) -> bool:
@@ -98,9 +108,3 @@ def _kind_of_text(values: pl.Series) -> Kind:
     if not values.str.contains(CODE).any() and values.cast(pl.Float64, strict=False).null_count() == 0:
         return "number"
     return "text"
-
-
-def _is_zero_one(values: pl.Series, kind: Kind) -> bool:
-    if kind == "boolean":
-        return True
-    return kind in {"integer", "number"} and bool(values.cast(pl.Float64, strict=False).is_in([0.0, 1.0]).all())

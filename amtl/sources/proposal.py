@@ -308,7 +308,7 @@ def _why_not(column: Column) -> str | None:
         return "it holds times"
     if column.kind in {"integers", "texts"}:
         return None
-    if column.distinct == 1 and column.rows > 1:
+    if column.distinct == 1 and not column.nulls and column.rows > 1:
         return "it is constant"
     if column.distinct == column.rows >= TOO_FEW and column.kind != "number":
         return "all its values are different (a row number?)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -135,10 +136,7 @@ def sample(table: Table, rows: int = SAMPLED_ROWS) -> pl.DataFrame:
         DataError: a file cannot be read.
     """
     ends = [table.paths[0], *table.paths[1:][-1:]]
-    try:
-        return pl.concat([_head(path, table, rows // len(ends)) for path in ends], how="diagonal_relaxed")
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{ends[0]} cannot be read as {table.format} ({str(error).splitlines()[0]}); deliver it again") from None
+    return pl.concat([_head(path, table, rows // len(ends)) for path in ends], how="diagonal_relaxed")
 
 
 def whole(table: Table) -> int:
@@ -202,7 +200,12 @@ def _schema(path: Path, table: Table) -> pl.Schema:
             return pl.scan_ndjson(path, infer_schema_length=SAMPLED_ROWS).collect_schema()
         return pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path} cannot be read as {table.format} ({str(error).splitlines()[0]}); deliver it again") from None
+        raise _unreadable(path, table, error) from None
+
+
+def _unreadable(path: Path, table: Table, error: Exception) -> DataError:
+    known = not_json(path) if table.format == "ndjson" else None
+    return DataError(known or f"{path} cannot be read as {table.format} ({str(error).splitlines()[0]}); deliver it again")
 
 
 def _scan_text(path: Path, layout: Layout, schema: dict[str, pl.DataType], nulls: Mapping[str, str]) -> pl.LazyFrame:
@@ -212,11 +215,14 @@ def _scan_text(path: Path, layout: Layout, schema: dict[str, pl.DataType], nulls
 
 
 def _head(path: Path, table: Table, rows: int) -> pl.DataFrame:
-    if table.layout is not None:
-        return read(path, table, dict.fromkeys(columns(path, table), pl.String())).head(rows).collect(engine="streaming")
-    if table.format == "ndjson":
-        return pl.scan_ndjson(path, infer_schema_length=rows, n_rows=rows).collect()
-    return pl.scan_parquet(path, glob=False, hive_partitioning=False).head(rows).collect(engine="streaming")
+    try:
+        if table.layout is not None:
+            return read(path, table, dict.fromkeys(columns(path, table), pl.String())).head(rows).collect(engine="streaming")
+        if table.format == "ndjson":
+            return pl.scan_ndjson(path, infer_schema_length=rows, n_rows=rows).collect()
+        return pl.scan_parquet(path, glob=False, hive_partitioning=False).head(rows).collect(engine="streaming")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(path, table, error) from None
 
 
 def _sniffed(path: Path, delimiter: str | None, header: bool | None) -> Layout:
@@ -259,6 +265,17 @@ def _records(path: Path, delimiter: str) -> Iterator[list[str]]:
         raise DataError(not_utf8(path)) from None
     except (OSError, csv.Error, EOFError) as error:
         raise DataError(f"{path} cannot be read ({error}); deliver it again") from None
+
+
+def not_json(path: Path) -> str | None:
+    """Names the first line that is no JSON object; None if all are."""
+    for number, line in enumerate(text_lines(path), start=1):
+        try:
+            if line.strip() and not isinstance(json.loads(line), dict):
+                return f"{path} line {number} is no JSON object; one event a line is an object in braces"
+        except ValueError as error:
+            return f"{path} line {number} is no JSON ({error}); mend or remove the line"
+    return None
 
 
 def not_utf8(path: Path) -> str:
