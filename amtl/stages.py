@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amtl import files, params
-from amtl.errors import AmtlError, DataError
+from amtl.errors import AmtlError, ArtifactError, DataError
 from amtl.params import EventsParams, FieldParams, Params
 
 if TYPE_CHECKING:
@@ -214,9 +214,17 @@ def _why_unfit(data: _Inputs, bundle: Path) -> str | None:
 
 
 def _declared(bundle: Path) -> tuple[EventsParams, Any]:
-    """The events and the split that a bundle was made under."""
+    """The events and the split that a bundle was made under.
+
+    Raises:
+        ArtifactError: its manifest says neither, or in words of another version of amtl.
+    """
     manifest = files.read_json(bundle / files.MANIFEST)
-    return EventsParams.model_validate(manifest["events"]), manifest["lineage"].get("split")
+    try:
+        return EventsParams.model_validate(manifest["events"]), manifest["lineage"].get("split")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{bundle} does not say which events it was made under ({reason}); fetch or make it again") from None
 
 
 class _Inputs:

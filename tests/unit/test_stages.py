@@ -5,7 +5,7 @@ import yaml
 from toy import COMPRESS, EVENTS, settings
 
 from amtl import files, stages
-from amtl.errors import DataError
+from amtl.errors import ArtifactError, DataError
 
 
 @pytest.fixture
@@ -116,3 +116,12 @@ def test_events_that_were_not_validated_are_not_used(workspace):
     (day / "events.parquet").write_bytes(b"two")
     with pytest.raises(DataError, match="dvc repro validate"):
         stages._accepted()
+
+
+@pytest.mark.parametrize(
+    "manifest", [{"lineage": {}}, {"events": {"name": "toy", "colour": 1}, "lineage": {}}, {"events": EVENTS, "lineage": 1}], ids=str
+)
+def test_a_bundle_that_does_not_say_its_events_is_no_artifact(workspace, manifest):
+    files.publish_json(workspace / "bundle" / files.MANIFEST, manifest)
+    with pytest.raises(ArtifactError, match="does not say which events it was made under"):
+        stages.champion_metrics(settings(), workspace / "bundle")
