@@ -90,7 +90,7 @@ def propose(table: tables.Table, sample: pl.DataFrame, wishes: Wishes, name: str
     taken = {label.column, *(one.column for one in (time, day) if one), *_split_column(wishes)}
     fields, left_out = _fields(columns, wishes, taken, _leaks(sample, columns, label))
     if not any(field.get("kind") != "number" for field in fields):
-        raise DataError(f"{table.paths[0]}: no column is left that could be a field with ids; name some with --field COLUMN")
+        raise DataError("no column is left that could be a field with ids; name some with --field COLUMN")
     section = {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", wishes.name or name).strip("-._") or "events",
         "label": label.name,
