@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from amtl.sources import clock
-from amtl.sources.layout import FLAG, INTEGER, TEXT, Column, Kind, Layout, columns, find, scan
-from amtl.sources.source import DAY, Source, declared
+from amtl.sources import clock, lines
+from amtl.sources.layout import FLAG, INTEGER, TEXT, Column, Kind, Layout, columns
+from amtl.sources.source import DAY, Source
 
 FILES = ("train.csv", "train.csv.gz", "train.gz", "train")
 _NUMBERED = ("C1", "banner_pos")
@@ -60,7 +60,7 @@ def read(path: Path, import_day: str) -> Source:
     Raises:
         DataError: it is not there or has another header; on collecting: a line does not have the official layout.
     """
-    file = find(path, FILES, _LAYOUT.title)
+    file = lines.find(path, FILES, _LAYOUT.title)
     time = pl.col("hour")
-    events = scan(file, _LAYOUT).with_columns(time.alias("time"), clock.hour(time).alias("hour"), clock.day(time).alias(DAY))
-    return Source(AVAZU, events.select(*declared(AVAZU), DAY), (file,))
+    events = lines.scan(file, _LAYOUT).with_columns(time.alias("time"), clock.hour(time).alias("hour"), clock.day(time).alias(DAY))
+    return lines.source(AVAZU, events, [file], lines.count([file], _LAYOUT))

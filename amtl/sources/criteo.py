@@ -19,8 +19,9 @@ from typing import Any
 import polars as pl
 
 from amtl.errors import DataError
-from amtl.sources.layout import FLAG, INTEGER, LINE, TEXT, Column, Layout, columns, find, scan
-from amtl.sources.source import DAY, Source, declared
+from amtl.sources import lines
+from amtl.sources.layout import FLAG, INTEGER, TEXT, Column, Layout, columns
+from amtl.sources.source import DAY, Source
 
 NUMBERS = tuple(f"I{number}" for number in range(1, 14))
 CATEGORIES = tuple(f"C{number}" for number in range(1, 27))
@@ -64,21 +65,22 @@ def read(path: Path, import_day: str) -> Source:
     days = _day_files(path)
     if days:
         return _terabyte(days, import_day)
-    file = find(path, TRAIN, WHAT)
-    events = scan(file, _LAYOUT).with_columns(pl.lit(import_day).alias(DAY))
-    return Source(CRITEO, events.select(*declared(CRITEO), DAY), (file,))
+    file = lines.find(path, TRAIN, WHAT)
+    events = lines.scan(file, _LAYOUT).with_columns(pl.lit(import_day).alias(DAY))
+    return lines.source(CRITEO, events, [file], lines.count([file], _LAYOUT))
 
 
 def _terabyte(days: dict[int, Path], first_day: str) -> Source:
     frames = [_day(file, str(date.fromisoformat(first_day) + timedelta(days=number))) for number, file in days.items()]
     note = f"Criteo does not publish the dates of these days: day_0 is taken for {first_day}, times of day are the order of the lines"
-    return Source(CRITEO_TERABYTE, pl.concat(frames), tuple(days.values()), (note,))
+    files = list(days.values())
+    return lines.source(CRITEO_TERABYTE, pl.concat(frames), files, lines.count(files, _LAYOUT), [note])
 
 
 def _day(file: Path, day: str) -> pl.LazyFrame:
     midnight = pl.lit(day).str.to_datetime("%Y-%m-%d", time_unit="us", time_zone="UTC")
-    time = midnight + pl.duration(microseconds=pl.col(LINE), time_unit="us")
-    return scan(file, _LAYOUT).with_columns(time.alias("time"), pl.lit(day).alias(DAY)).select(*declared(CRITEO_TERABYTE), DAY)
+    time = midnight + pl.duration(microseconds=pl.col(lines.LINE), time_unit="us")
+    return lines.scan(file, _LAYOUT).with_columns(time.alias("time"), pl.lit(day).alias(DAY))
 
 
 def _day_files(path: Path) -> dict[int, Path]:

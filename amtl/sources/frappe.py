@@ -15,8 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from amtl.sources.layout import Column, Kind, Layout, coded, find, scan
-from amtl.sources.source import DAY, Source, declared
+from amtl.sources import lines
+from amtl.sources.layout import Column, Kind, Layout, coded
+from amtl.sources.source import DAY, Source
 
 VALUES = {
     "user": 957,
@@ -66,7 +67,7 @@ def read(path: Path, import_day: str) -> Source:
     Raises:
         DataError: a file is missing; on collecting: a line does not have the official layout.
     """
-    files = tuple(find(path / f"frappe.{part}.libfm", (), "the folder with the three libfm files of Frappe") for part in PARTS)
-    parts = [scan(file, _LAYOUT).with_columns(pl.lit(part).alias("split")) for file, part in zip(files, PARTS, strict=True)]
+    files = [lines.find(path / f"frappe.{part}.libfm", (), "the folder with the three libfm files of Frappe") for part in PARTS]
+    parts = [lines.scan(file, _LAYOUT).with_columns(pl.lit(part).alias("split")) for file, part in zip(files, PARTS, strict=True)]
     events = pl.concat(parts).with_columns(pl.lit(import_day).alias(DAY))
-    return Source(FRAPPE, events.select(*declared(FRAPPE), DAY), files)
+    return lines.source(FRAPPE, events, files, lines.count(files, _LAYOUT))

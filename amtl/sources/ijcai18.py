@@ -18,9 +18,9 @@ from typing import Any
 
 import polars as pl
 
-from amtl.sources import clock
-from amtl.sources.layout import EPOCH, FLAG, INTEGER, NUMBER, TEXT, Column, Kind, Layout, columns, find, scan
-from amtl.sources.source import DAY, Source, declared
+from amtl.sources import clock, lines
+from amtl.sources.layout import EPOCH, FLAG, INTEGER, NUMBER, TEXT, Column, Kind, Layout, columns
+from amtl.sources.source import DAY, Source
 
 FILES = ("round1_ijcai_18_train_20180301.txt", "round1_ijcai_18_train_20180301.txt.gz")
 _ITEM = ("item_brand_id", "item_city_id", "item_price_level", "item_sales_level", "item_collected_level", "item_pv_level")
@@ -85,13 +85,13 @@ def read(path: Path, import_day: str) -> Source:
     Raises:
         DataError: it is not there or has another header; on collecting: a line does not have the official layout.
     """
-    file = find(path, FILES, _LAYOUT.title)
+    file = lines.find(path, FILES, _LAYOUT.title)
     time, predicted = clock.utc(pl.col("context_timestamp")), pl.col("predict_category_property")
-    events = scan(file, _LAYOUT).with_columns(
+    events = lines.scan(file, _LAYOUT).with_columns(
         time.alias("time"),
         clock.hour(time, clock.BEIJING).alias("hour"),
         clock.day(time, clock.BEIJING).alias(DAY),
         _integers(predicted.str.extract_all(r"(^|;)\d+")).alias("predict_category_list"),
         _integers(predicted.str.extract_all(r"[:,]\d+")).alias("predict_property_list"),
     )
-    return Source(IJCAI18, events.select(*declared(IJCAI18), DAY), (file,))
+    return lines.source(IJCAI18, events, [file], lines.count([file], _LAYOUT))

@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 
 from amtl.errors import DataError
-from amtl.sources import clock
-from amtl.sources.layout import EPOCH, FLAG, INTEGER, LINE, TEXT, Column, Layout, collect, columns, integer, one_of, scan, table
-from amtl.sources.source import DAY, Source, declared
+from amtl.sources import clock, lines
+from amtl.sources.layout import EPOCH, FLAG, INTEGER, TEXT, Column, Layout, columns, integer, one_of
+from amtl.sources.source import DAY, Source
 
 GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"]
 GENRES += ["Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"]
@@ -93,12 +93,12 @@ def read_100k(path: Path, import_day: str) -> Source:
     """
     files = (path / "u.data", path / "u.user", path / "u.item")
     flags = [pl.when(pl.col(genre) == 1).then(pl.lit(genre)) for genre in GENRES]
-    items = table(files[2], _ITEM, "item_id").select(
+    items = lines.table(files[2], _ITEM, "item_id").select(
         "item_id",
         pl.col("released").str.tail(4).cast(pl.Int64, strict=False).alias("release_year"),
         pl.concat_list(flags).list.drop_nulls().alias("genres"),
     )
-    return _source(MOVIELENS_100K, files, _DATA, table(files[1], _USER, "user_id"), items)
+    return _source(MOVIELENS_100K, files, _DATA, lines.table(files[1], _USER, "user_id"), items)
 
 
 def read_1m(path: Path, import_day: str) -> Source:
@@ -108,17 +108,17 @@ def read_1m(path: Path, import_day: str) -> Source:
         DataError: a file is missing or does not have the official layout.
     """
     files = (path / "ratings.dat", path / "users.dat", path / "movies.dat")
-    items = table(files[2], _MOVIES_DAT, "item_id").select(
+    items = lines.table(files[2], _MOVIES_DAT, "item_id").select(
         "item_id",
         pl.col("title").str.extract(r"\((\d{4})\)\s*$").cast(pl.Int64).alias("release_year"),
         pl.col("genres").str.split("|"),
     )
-    return _source(MOVIELENS_1M, files, _RATINGS_DAT, table(files[1], _USERS_DAT, "user_id"), items)
+    return _source(MOVIELENS_1M, files, _RATINGS_DAT, lines.table(files[1], _USERS_DAT, "user_id"), items)
 
 
 def _source(section: dict[str, Any], files: tuple[Path, Path, Path], layout: Layout, users: pl.DataFrame, items: pl.DataFrame) -> Source:
     """The ratings in order of time, each with what is known of its user and its item."""
-    ratings = collect(scan(files[0], layout)).sort("epoch", "user_id", "item_id")
+    ratings = lines.collect(lines.scan(files[0], layout), files[0]).sort("epoch", "user_id", "item_id")
     _check_described(ratings, users, "user_id", files)
     _check_described(ratings, items, "item_id", files)
     time = clock.utc(pl.col("epoch"))
@@ -129,14 +129,14 @@ def _source(section: dict[str, Any], files: tuple[Path, Path, Path], layout: Lay
         .join(users, on="user_id", how="left", maintain_order="left")
         .join(items, on="item_id", how="left", maintain_order="left")
     )
-    return Source(section, events.select(*declared(section), DAY).lazy(), files)
+    return lines.source(section, events.lazy(), files, len(events))
 
 
 def _check_described(ratings: pl.DataFrame, described: pl.DataFrame, key: str, files: tuple[Path, Path, Path]) -> None:
-    lost = ratings.join(described, on=key, how="anti").sort(LINE)
+    lost = ratings.join(described, on=key, how="anti").sort(lines.LINE)
     if len(lost):
         where = files[1] if key == "user_id" else files[2]
         raise DataError(
-            f"{where} has no line for {key} {lost[key][0]} of {files[0].name} line {lost[LINE][0]:,} ({len(lost):,} such ratings); "
+            f"{where} has no line for {key} {lost[key][0]} of {files[0].name} line {lost[lines.LINE][0]:,} ({len(lost):,} such ratings); "
             "use the files of one download"
         )

@@ -13,9 +13,9 @@ from typing import Any
 
 import polars as pl
 
-from amtl.sources import clock
-from amtl.sources.layout import EPOCH, FLAG, INTEGER, NUMBER, TEXT, Column, Layout, collect, columns, find, scan, table
-from amtl.sources.source import DAY, Source, declared
+from amtl.sources import clock, lines
+from amtl.sources.layout import EPOCH, FLAG, INTEGER, NUMBER, TEXT, Column, Layout, columns
+from amtl.sources.source import DAY, Source
 
 _FILES = ("raw_sample.csv", "ad_feature.csv", "user_profile.csv")
 _AD = ("cate_id", "campaign_id", "customer", "brand")
@@ -79,20 +79,19 @@ def read(path: Path, import_day: str) -> Source:
     Raises:
         DataError: a file is missing, has another header, or a line does not have the official layout; an ad or a user has two lines.
     """
-    files = tuple(find(path / name, (), "the folder with raw_sample.csv, ad_feature.csv and user_profile.csv") for name in _FILES)
-    ads, users = table(files[1], _ADS, "adgroup_id"), table(files[2], _USERS, "userid")
-    sample, time = scan(files[0], _SAMPLE), clock.utc(pl.col("time_stamp"))
+    what = "the folder with raw_sample.csv, ad_feature.csv and user_profile.csv"
+    files = [lines.find(path / name, (), what) for name in _FILES]
+    ads, users = lines.table(files[1], _ADS, "adgroup_id"), lines.table(files[2], _USERS, "userid")
+    sample, time = lines.scan(files[0], _SAMPLE), clock.utc(pl.col("time_stamp"))
     events = (
-        sample.join(ads.lazy(), on="adgroup_id", how="left", maintain_order="left")
-        .join(users.lazy(), left_on="user", right_on="userid", how="left", maintain_order="left")
+        sample.join(ads.lazy().with_columns(has_ad=True), on="adgroup_id", how="left", maintain_order="left")
+        .join(users.lazy().with_columns(has_user=True), left_on="user", right_on="userid", how="left", maintain_order="left")
         .with_columns(time.alias("time"), clock.hour(time, clock.BEIJING).alias("hour"), clock.day(time, clock.BEIJING).alias(DAY))
     )
-    notes = (_not_described(sample, "adgroup_id", ads, "adgroup_id"), _not_described(sample, "user", users, "userid"))
-    return Source(TAOBAO, events.select(*declared(TAOBAO), DAY), files, tuple(note for note in notes if note))
+    rows, without_ad, without_user = lines.collect(events.select(pl.len(), pl.col("has_ad", "has_user").null_count()), *files).row(0)
+    return lines.source(TAOBAO, events, files, rows, [*_missing(without_ad, "ad", files[1]), *_missing(without_user, "user", files[2])])
 
 
-def _not_described(sample: pl.LazyFrame, key: str, described: pl.DataFrame, by: str) -> str:
-    """A note on the rows of the sample whose ad or user has no line of its own; empty if there is none."""
-    rows = sample.join(described.lazy().select(by), left_on=key, right_on=by, how="anti")
-    lost = int(collect(rows.select(pl.len())).item())
-    return f"{lost:,} rows name a value of {key} that is described nowhere; what would be known of it is missing there" if lost else ""
+def _missing(rows: int, whose: str, path: Path) -> list[str]:
+    """A note on rows whose ad or user has no line of its own, if there are some."""
+    return [f"{rows:,} rows are of {'an' if whose == 'ad' else 'a'} {whose} that {path.name} does not describe"] if rows else []

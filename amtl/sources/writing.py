@@ -91,7 +91,8 @@ def _sink(source: Source, folder: Path, advance: Advance | None) -> list[str]:
     try:
         frame.sink_parquet(target, compression="zstd", row_group_size=ROWS_A_GROUP, metadata=source.metadata or None, mkdir=True)
     except OSError as error:
-        raise DataError(f"the days cannot be written ({error.strerror or error}); nothing was changed") from None
+        cut_short = None if error.errno else source.fault()  # polars says so of compressed files, without a number
+        raise DataError(cut_short or f"the days cannot be written ({error.strerror or error}); nothing was changed") from None
     except pl.exceptions.PolarsError as error:
         raise DataError(source.fault() or f"the data cannot be read ({str(error).splitlines()[0]}); nothing was changed") from None
     days = sorted(entry.name.removeprefix("date=") for entry in folder.iterdir())

@@ -7,7 +7,7 @@ import pytest
 
 from amtl.errors import DataError
 from amtl.sources import avazu
-from amtl.sources.layout import collect
+from amtl.sources.lines import collect
 
 HEADER, *LINES = official.AVAZU["train.csv"]
 

@@ -5,7 +5,7 @@ import pytest
 
 from amtl.errors import DataError
 from amtl.sources import frappe
-from amtl.sources.layout import collect
+from amtl.sources.lines import collect
 
 CONTEXT = official.FRAPPE["frappe.test.libfm"][0].split(" ", 3)[3]
 

@@ -7,7 +7,7 @@ import pytest
 
 from amtl.errors import DataError
 from amtl.sources import ijcai18
-from amtl.sources.layout import collect
+from amtl.sources.lines import collect
 
 NAME = ijcai18.FILES[0]
 HEADER, *LINES = official.IJCAI18[NAME]

@@ -5,7 +5,7 @@ import pytest
 
 from amtl.errors import DataError
 from amtl.sources import taobao
-from amtl.sources.layout import collect
+from amtl.sources.lines import collect
 
 SAMPLE, ADS, USERS = (official.TAOBAO[name] for name in ("raw_sample.csv", "ad_feature.csv", "user_profile.csv"))
 
@@ -28,10 +28,10 @@ def test_impressions_are_joined_with_ad_and_user(tmp_path):
 
 
 def test_what_is_described_nowhere_is_said(tmp_path):
-    assert [note.split(" is described")[0] for note in read(tmp_path).notes] == [
-        "1 rows name a value of adgroup_id that",
-        "1 rows name a value of user that",
-    ]
+    assert read(tmp_path).notes == (
+        "1 rows are of an ad that ad_feature.csv does not describe",
+        "1 rows are of a user that user_profile.csv does not describe",
+    )
     whole = {"ad_feature.csv": [*ADS, "4,1,1,1,1,1.0"], "user_profile.csv": [*USERS, "914836,0,0,1,1,1,1,0,1"]}
     assert taobao.read(official.write(tmp_path / "whole", official.TAOBAO, whole), "2026-03-01").notes == ()
 
