@@ -266,14 +266,13 @@ class _Inputs:
     def raw(self, part: Part, fields: Iterable[FieldParams] = ()) -> Iterator[pl.DataFrame]:
         """A part of the split as chunks of raw values; columns of `fields` that params.yaml no longer names come along."""
         from amtl.data.columns import columns
-        from amtl.data.dataset import chunks
-        from amtl.data.events import scan
-        from amtl.data.split import select
+        from amtl.data.dataset import raw_rows
+        from amtl.data.split import membership
 
         events = self.settings.events
         known = {column.name for column in columns(events)}
         gone = [field for field in fields if field.name not in known]
-        return chunks(select(scan(self.partitions, events, gone), events, self.bounds, part), RAW_ROWS)
+        return raw_rows(self.partitions, events, membership(events, self.bounds, part), RAW_ROWS, gone)
 
 
 def _accepted() -> list[Partition]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,12 +13,12 @@ import polars as pl
 
 from amtl.data.batches import Batch, Scaling, encode
 from amtl.data.encoded import FORMAT, EncodedRows, write_encoded
-from amtl.data.events import Partition, scan
-from amtl.data.split import Part, SplitBounds, select
+from amtl.data.events import Partition, scan, soundness
+from amtl.data.split import Part, SplitBounds, membership
 from amtl.data.vocabulary import RowLookup
 from amtl.errors import ArtifactError, DataError
 from amtl.files import code_digest, digest_of
-from amtl.params import EventsParams
+from amtl.params import EventsParams, FieldParams
 
 if TYPE_CHECKING:
     import torch
@@ -64,10 +65,6 @@ class Encoding:
     table_rows: int
     vocabulary_digest: str
 
-    def frame(self, part: Part) -> pl.LazyFrame:
-        """The raw events of a part of the split."""
-        return select(scan(self.partitions, self.events), self.events, self.bounds, part)
-
     def key(self) -> str:
         """Hex SHA-256 over everything that the encoded rows of a part depend on."""
         return digest_of(
@@ -75,6 +72,7 @@ class Encoding:
                 "format": FORMAT,
                 "partitions": [[part.day, part.digest] for part in self.partitions],
                 "events": self.events.model_dump(mode="json"),
+                "sound": soundness(self.events),
                 "bounds": self.bounds.to_json(),
                 "scaling": [self.scaling.mean, self.scaling.std],
                 "vocabulary": self.vocabulary_digest,
@@ -85,13 +83,9 @@ class Encoding:
 
     def batches(self, part: Part) -> Iterator[Batch]:
         """The events of a part, encoded, `GROUP_ROWS` at a time; at least one batch, which may be empty."""
-        frame = self.frame(part)
-        empty = True
-        for chunk in chunks(frame, GROUP_ROWS):
-            empty = False
+        chunks = raw_rows(self.partitions, self.events, membership(self.events, self.bounds, part), GROUP_ROWS)
+        for chunk in chain([next(chunks, pl.DataFrame())], chunks):
             yield encode(chunk, self.events, self.lookup, self.scaling)
-        if empty:
-            yield encode(frame.collect_schema().to_frame(), self.events, self.lookup, self.scaling)
 
 
 def encoded_rows(encoding: Encoding, part: Part, cache: Path, log: Callable[[str], None]) -> EncodedRows:
@@ -111,12 +105,31 @@ def encoded_rows(encoding: Encoding, part: Part, cache: Path, log: Callable[[str
     return EncodedRows.read(folder)
 
 
-def chunks(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
-    """Stream a frame, `rows` at a time, in its order; the last chunk may hold fewer.
+def raw_rows(
+    partitions: Sequence[Partition], events: EventsParams, wanted: pl.Expr, rows: int, beside: Sequence[FieldParams] = ()
+) -> Iterator[pl.DataFrame]:
+    """Stream the wanted events in their order, `rows` at a time; the last chunk may hold fewer.
+
+    One partition after the other: a scan of all of them at once holds more the more there are.
+
+    Args:
+        wanted: which events, e.g. `membership`. beside: as for `scan`.
 
     Raises:
-        DataError: a file is damaged or vanished; a value does not fit its declared type.
+        DataError: a file is damaged or vanished; a column does not fit.
     """
+    held = pl.DataFrame()
+    for partition in partitions:
+        for chunk in _streamed(scan([partition], events, beside).filter(wanted), rows):
+            held = pl.concat([held, chunk]) if len(held) else chunk
+            while len(held) >= rows:
+                yield held[:rows]
+                held = held[rows:]
+    if len(held):
+        yield held
+
+
+def _streamed(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
     try:
         yield from frame.collect_batches(chunk_size=rows, maintain_order=True, lazy=True, engine="streaming")
     except (OSError, pl.exceptions.PolarsError) as error:
