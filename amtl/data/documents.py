@@ -7,6 +7,7 @@ tags and attributes that are not on a list are dropped, and our style takes the 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -164,6 +165,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
 
 
+@functools.cache
 def _template() -> Any:
     import jinja2
 

@@ -88,7 +88,8 @@ def judge(
         checks: bounds on the figures of the profiles.
         suite: what the user expects of the rows.
         events: the declared schema.
-        documents: folder that gets Great Expectations' pages of this run: `profiles.html`, and `DAY.html` where it judged a sample.
+        documents: folder that gets Great Expectations' pages of this run: `profiles.html`, and `DAY.html` of the newest sample and of
+            those in which something was found.
 
     Returns:
         What was found, critical findings first, then by day. Columns that a day lacks or holds in another type than declared are
@@ -109,8 +110,10 @@ def judge(
         asked = _answerable(suite, expectations, _fit_columns(profiles, day, sample))
         if asked:
             result = using.run(asked, _readable(sample))
-            pages.publish_page(documents / f"{day}.html", f"{day}: expectations.yaml on {len(sample):,} rows", using.page(result))
-            findings += _suite_findings(result, suite, day)
+            found = list(_suite_findings(result, suite, day))
+            if found or day == max(samples):  # a page costs as much as the judging
+                pages.publish_page(documents / f"{day}.html", f"{day}: expectations.yaml on {len(sample):,} rows", using.page(result))
+            findings += found
     return sorted(findings, key=lambda finding: (finding.severity != "critical", finding.day))
 
 

@@ -119,9 +119,10 @@ def test_samples_are_judged_day_by_day_with_the_severity_of_the_entry(tmp_path):
 
 def test_pages_open_offline_and_values_stand_for_themselves(tmp_path):
     suite = (entry(1, "expect_column_values_to_match_regex", column="item", regex="^item [0-9]+$"),)
-    judge(tmp_path, suite, [days.frame(40).with_columns(item=pl.lit(HOSTILE))])
+    hostile = days.frame(40).with_columns(item=pl.lit(HOSTILE))
+    judge(tmp_path, suite, [hostile, days.frame(40), days.frame(40)])
     pages = {page.name: page.read_text() for page in (tmp_path / "documents").iterdir()}
-    assert sorted(pages) == ["2026-01-01.html", "profiles.html"]
+    assert sorted(pages) == ["2026-01-01.html", "2026-01-03.html", "profiles.html"]
     for page in pages.values():
         seen = Tags(page)
         assert not {"script", "img", "link", "iframe", "object"} & seen.names
