@@ -110,12 +110,12 @@ def test_events_that_were_not_validated_are_not_used(workspace):
     (day / "events.parquet").write_bytes(b"one")
     from amtl.data.events import partitions
 
-    accepted = [{"day": part.day, "digest": part.digest, "rows": 1} for part in partitions(stages.EVENTS)]
-    files.publish_json(stages.VALIDATE / "accepted.json", {"partitions": accepted, "skipped": []})
-    assert [part.day for part in stages._accepted()] == ["2026-01-01"]
+    accepted = [{"day": part.day, "digest": part.digest, "rows": 1, "quarantined": 0} for part in partitions(stages.EVENTS)]
+    files.publish_json(stages.VALIDATE / "accepted.json", {"partitions": accepted, "skipped": [], "soundness": ""})
+    assert [part.day for part in stages._accepted(settings().events)] == ["2026-01-01"]
     (day / "events.parquet").write_bytes(b"two")
     with pytest.raises(DataError, match="dvc repro validate"):
-        stages._accepted()
+        stages._accepted(settings().events)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +125,18 @@ def test_a_bundle_that_does_not_say_its_events_is_no_artifact(workspace, manifes
     files.publish_json(workspace / "bundle" / files.MANIFEST, manifest)
     with pytest.raises(ArtifactError, match="does not say which events it was made under"):
         stages.champion_metrics(settings(), workspace / "bundle")
+
+
+def test_skipped_days_are_not_used_and_must_be_what_was_skipped(workspace):
+    for number in (1, 2):
+        day = stages.EVENTS / f"date=2026-01-0{number}"
+        day.mkdir(parents=True)
+        (day / "events.parquet").write_bytes(b"content %d" % number)
+    from amtl.data.events import partitions
+
+    used, skipped = ({"day": part.day, "digest": part.digest} for part in partitions(stages.EVENTS))
+    files.publish_json(stages.VALIDATE / "accepted.json", {"partitions": [used], "skipped": [skipped]})
+    assert [part.day for part in stages._accepted()] == ["2026-01-01"]
+    (stages.EVENTS / "date=2026-01-02" / "events.parquet").write_bytes(b"mended")
+    with pytest.raises(DataError, match="dvc repro validate"):
+        stages._accepted()

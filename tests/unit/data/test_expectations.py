@@ -1,6 +1,8 @@
 """Great Expectations judges sampled rows by the user's suite: what it takes, what it says, and the pages it leaves."""
 
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import days
 import polars as pl
@@ -11,7 +13,10 @@ from amtl.data.checks import checks
 from amtl.data.profile import profile
 from amtl.data.suite import Entry, Suite
 from amtl.errors import ParamsError
-from amtl.params import ValidateParams
+from amtl.params import EventsParams, ValidateParams
+from amtl.sources.sample import EVENTS
+
+ROOT = Path(__file__).resolve().parents[3]
 
 HOSTILE = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(2)>"
 
@@ -146,3 +151,14 @@ def test_what_cannot_be_judged_on_a_day_refuses_it(tmp_path):
     (found,) = judge(tmp_path, suite, [days.frame(20).with_columns(extra=pl.lit("a"))])
     assert found.severity == "critical"
     assert "cannot be judged: Column values, min_value, and max_value must" in found.text
+
+
+@pytest.mark.parametrize("source", ["expectations.yaml", "docs/validation.md"])
+def test_what_is_bundled_and_what_is_shown_works(tmp_path, source):
+    text = (ROOT / source).read_text()
+    text = text if source.endswith(".yaml") else re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+    (tmp_path / "expectations.yaml").write_text(text)
+    events = EventsParams.model_validate(EVENTS)
+    suite = Suite.read(tmp_path / "expectations.yaml", events)
+    assert suite.entries
+    expectations.verify(suite, events)
