@@ -135,8 +135,8 @@ def test_skipped_days_are_not_used_and_must_be_what_was_skipped(workspace):
     from amtl.data.events import partitions
 
     used, skipped = ({"day": part.day, "digest": part.digest} for part in partitions(stages.EVENTS))
-    files.publish_json(stages.VALIDATE / "accepted.json", {"partitions": [used], "skipped": [skipped]})
-    assert [part.day for part in stages._accepted()] == ["2026-01-01"]
+    files.publish_json(stages.VALIDATE / "accepted.json", {"partitions": [used], "skipped": [skipped], "soundness": ""})
+    assert [part.day for part in stages._accepted(settings().events)] == ["2026-01-01"]
     (stages.EVENTS / "date=2026-01-02" / "events.parquet").write_bytes(b"mended")
     with pytest.raises(DataError, match="dvc repro validate"):
-        stages._accepted()
+        stages._accepted(settings().events)
