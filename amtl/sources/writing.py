@@ -6,7 +6,9 @@ row groups of a fixed number. A writer that is killed leaves a folder that start
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,6 +103,19 @@ def _sink(source: Source, folder: Path, advance: Advance | None) -> list[str]:
     if (folder / NO_DAY).exists():
         raise DataError(source.fault() or "rows without a time have no day to lie in; fill the time in, or remove them")
     return days
+
+
+def _full_disk(error: Exception) -> str | None:
+    """Says that there is no room to write, where that was it; polars carries the system's number in its text."""
+    number = re.search(r"os error (\d+)", str(error))
+    reason = int(number[1]) if number else getattr(error, "errno", None)
+    if reason not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        return None
+    return f"the days cannot be written ({os.strerror(reason).lower()}); make room and run this again; nothing was changed"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _passing(advance: Advance) -> Callable[[pl.Series], pl.Series]:
