@@ -14,9 +14,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from amtl.errors import ArtifactError, WorkspaceError
 
@@ -78,9 +79,36 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
     fsync(path.parent)
 
 
+def publish_chunks(path: Path, chunks: Iterable[bytes]) -> None:
+    """Create or replace a file with the bytes that come."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            file.writelines(chunks)
+
+    publish(path, write)
+
+
+@contextlib.contextmanager
+def appending(path: Path, keep: int) -> Iterator[IO[bytes]]:
+    """Open a file to go on after its first `keep` bytes; the rest is cut off. What is written stays, even if the block raises.
+
+    The one file that is not published whole: a part of something that is known to be incomplete.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.truncate(keep)
+        yield file
+
+
 def publish_text(path: Path, text: str) -> None:
     """Create or replace a text file (UTF-8)."""
     publish(path, lambda temporary: _write_text(temporary, text))
+
+
+def publish_copy(path: Path, source: Path) -> None:
+    """Create or replace a file by a copy of another."""
+    publish(path, lambda temporary: _copy(source, temporary))
 
 
 def publish_json(path: Path, value: Any) -> None:
@@ -159,6 +187,20 @@ def remove_leftovers(path: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def prune(folder: Path, keep: Collection[str], days: float) -> None:
+    """Remove the files and folders in `folder` that are not named in `keep` and were last changed more than `days` days ago."""
+    if not folder.is_dir():
+        return
+    oldest = time.time() - days * 86_400
+    for entry in folder.iterdir():
+        if entry.name in keep or entry.lstat().st_mtime >= oldest:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
 def write_manifest(folder: Path, **entries: Any) -> None:
     """Write `manifest.json`: the given entries, and the SHA-256 and size in bytes of every other file in the folder."""
     files = {
@@ -228,6 +270,10 @@ def workspace_lock(root: Path) -> Iterator[None]:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
 
 
 def _umask() -> int:

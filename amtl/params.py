@@ -25,6 +25,7 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 IntTuple = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 Interval = Annotated[tuple[float, float], Field(strict=False)]
+Limits = Annotated[tuple[float, float], Field(strict=False)] | None
 
 
 class Section(BaseModel):
@@ -125,11 +126,22 @@ class EventsParams(Section):
 
 
 class ValidateParams(Section):
-    """What a new day must satisfy."""
+    """What a new day must satisfy.
+
+    Limits of two numbers are [beyond it a warning, beyond it the day is refused]; null: not judged. The jumps compare a day with the
+    median of the `history` accepted days before it, as soon as there are three.
+    """
 
     min_rows: PositiveInt = 1
     max_null_share: Share = 0.2
     label_rate: Interval = (0.001, 0.999)
+    max_quarantined: Share = 0.01
+    max_duplicates: Limits = (0.1, 0.4)
+    history: PositiveInt = 7
+    volume_jump: Limits = (3.0, 8.0)
+    label_rate_jump: Limits = (1.5, 2.5)
+    new_values_jump: Limits = (0.25, 0.75)
+    sample_rows: PositiveInt = 10_000
 
     @field_validator("label_rate")
     @classmethod
@@ -137,6 +149,13 @@ class ValidateParams(Section):
         if not 0 <= label_rate[0] < label_rate[1] <= 1:
             raise ValueError("must be [lowest, highest] with 0 <= lowest < highest <= 1")
         return label_rate
+
+    @field_validator("max_duplicates", "volume_jump", "label_rate_jump", "new_values_jump")
+    @classmethod
+    def _in_order(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits is not None and not 0 <= limits[0] <= limits[1]:
+            raise ValueError("must be [warning, refused] with 0 <= warning <= refused, or null")
+        return limits
 
 
 class CountParams(Section):

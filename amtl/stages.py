@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ EVENTS = Path("data/events")
 PARENT_LOCK = Path("parent.lock")
 EXPECTATIONS = Path("expectations.yaml")
 SKIPPED_DAYS = Path("skipped_days.yaml")
+DOWNLOADS = Path(".amtl/downloads")
 BUILD = Path("build")
 CACHE = BUILD / "cache"
 VALIDATE, COUNT, PARENT, TRAIN = BUILD / "validate", BUILD / "count", BUILD / "parent", BUILD / "train"
@@ -64,7 +66,7 @@ def count(settings: Params) -> None:
     """Count values over the training rows and grow the parent's vocabulary by the new ones."""
     from amtl.data.counts import count as count_values
 
-    result = count_values(_accepted(), settings.events, settings.count, _parent_vocabulary(settings), CACHE)
+    result = count_values(_accepted(settings.events), settings.events, settings.count, _parent_vocabulary(settings), CACHE)
     result.vocabulary.write(COUNT / "vocabulary.parquet")
     files.publish_json(COUNT / "split.json", result.bounds.to_json())
     files.publish_json(COUNT / "scaling.json", {"mean": result.scaling.mean, "std": result.scaling.std})
@@ -236,7 +238,7 @@ class _Inputs:
         from amtl.data.vocabulary import Vocabulary
 
         self.settings = settings
-        self.partitions: list[Partition] = _accepted()
+        self.partitions: list[Partition] = _accepted(settings.events)
         self.vocabulary: Vocabulary = Vocabulary.read(COUNT / "vocabulary.parquet", settings.events)
         self.bounds = SplitBounds.from_json(files.read_json(COUNT / "split.json"))
         self.scaling = Scaling(**files.read_json(COUNT / "scaling.json"))
@@ -275,15 +277,17 @@ class _Inputs:
         return raw_rows(self.partitions, events, membership(events, self.bounds, part), RAW_ROWS, gone)
 
 
-def _accepted() -> list[Partition]:
+def _accepted(events: EventsParams) -> list[Partition]:
     """The partitions that were accepted, if the events are what was judged; skipped days are not among them."""
-    from amtl.data.events import partitions
+    from amtl.data.events import partitions, soundness
 
     found, judged = partitions(EVENTS), files.read_json(VALIDATE / "accepted.json")
     accepted, skipped = ({entry["day"]: entry["digest"] for entry in judged[kind]} for kind in ("partitions", "skipped"))
     if {part.day: part.digest for part in found} != accepted | skipped:
         raise DataError(f"{EVENTS} is not what was validated; run: dvc repro validate")
-    return [part for part in found if part.day in accepted]
+    same_rules = judged["soundness"] == files.digest_of(soundness(events))
+    clean = {entry["day"] for entry in judged["partitions"] if same_rules and not entry["quarantined"]}
+    return [replace(part, sound=part.day in clean) for part in found if part.day in accepted]
 
 
 def _parent_folder(name: str) -> Path | None:

@@ -6,6 +6,7 @@ refuses the day, `warning` is reported. A figure that is null is not judged, so 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,10 @@ Lines = dict[str, list[Any]]
 DAY_LINE: Lines = {"status": ["day"]}
 DECLARED: Lines = {"status": ["required", "optional", "never null"]}
 NEEDED: Lines = {"status": ["required", "never null"]}
+OPTIONAL: Lines = {"status": ["optional"]}
+EXTRA: Lines = {"status": ["extra"]}
 LABEL: Lines = {"role": ["label"]}
+TIME: Lines = {"role": ["time"]}
 SOME_REQUIRED: Lines = {"status": ["required"], "all_null": [0]}
 SOME_OPTIONAL: Lines = {"status": ["optional"], "all_null": [0]}
 SOME_NEVER_NULL: Lines = {"status": ["never null"], "all_null": [0]}
@@ -63,14 +67,53 @@ class Finding:
 
 
 def checks(events: EventsParams, params: ValidateParams) -> list[Check]:
-    """All checks, the fundamental ones first. Edit here: a changed suite judges every day anew."""
-    rows, share, (rate_from, rate_to) = params.min_rows, params.max_null_share, params.label_rate
-    rate, seen = "{label_rate:.2%} of labels are 1", "{value:,.0f} values are out of range ({lowest:g} to {highest:g} seen)"
+    """All checks, the fundamental ones first. Edit here: a changed list judges every day anew."""
+    return [*_schema(), *_rows(events, params), *_values(params), *_labels(params), *_jumps(params)]
+
+
+def breaks(check: Check, line: Mapping[str, Any]) -> bool:
+    """Whether a line of the profile breaks a check."""
+    value = line[check.figure]
+    if value is None or any(line[name] not in allowed for name, allowed in check.lines.items()):
+        return False
+    return (check.lowest is not None and value < check.lowest) or (check.highest is not None and value > check.highest)
+
+
+def _schema() -> list[Check]:
+    zones = "write all in one time zone (UTC is best), or all as epoch seconds"
     return [
-        _at_least("rows", rows, DAY_LINE, "{value:,.0f} rows", f"at least {rows:,} needed; deliver the day again or remove it"),
-        _none("missing", NEEDED, "missing in {value:.0f} file(s)", "add it, or declare the field optional: true"),
+        _none("missing", NEEDED, "missing in {value:.0f} file(s){hint}", "add it, or declare the field optional: true"),
         _none("misfit", DECLARED, "type {type} does not hold what events declares", "write a fitting type, or change the declaration"),
         _none("all_null", DECLARED, "every value is null", "deliver the values; an optional column may be left out"),
+        _at_most("zones", 1, TIME, "the day's times are of {value:.0f} kinds ({zone})", zones),
+        _none("rezoned", TIME, "times are in {zone}, those of the day before in {before}", zones),
+        _none(
+            "retyped", DECLARED, "type {type}, {before} on the day before", "both hold what is declared; see that it is meant", "warning"
+        ),
+        _none("gone", OPTIONAL, "gone since the day before", "its values count as missing from now on", "warning"),
+        _none("gone", EXTRA, "gone since the day before", "it was not used", "warning"),
+        _none("added", EXTRA, "new since the day before", "it is not used; declare it in params.yaml: events.fields", "warning"),
+    ]
+
+
+def _rows(events: EventsParams, params: ValidateParams) -> list[Check]:
+    """Equal rows are repeats only where rows have a time."""
+    rows, most = params.min_rows, params.max_quarantined
+    repeated = "{value:.1%} of rows repeat an earlier one"
+    left_out = "{quarantined:,.0f} of {rows:,.0f} rows ({value:.2%}) are not sound: {reasons}"
+    return [
+        _at_least("rows", rows, DAY_LINE, "{value:,.0f} rows", f"at least {rows:,} needed; deliver the day again or remove it"),
+        _at_most("quarantined_share", most, DAY_LINE, left_out, f"at most {most:.2%} may be (validate.max_quarantined); correct them"),
+        *_limited(
+            "duplicate_share", DAY_LINE, params.max_duplicates, repeated, "see that it was not delivered twice (validate.max_duplicates)"
+        ),
+    ]
+
+
+def _values(params: ValidateParams) -> list[Check]:
+    share, left_out = params.max_null_share, "those rows are left out"
+    seen = "{value:,.0f} values are out of range ({lowest:g} to {highest:g} seen, {range} is declared)"
+    return [
         _at_most(
             "null_share",
             share,
@@ -78,17 +121,46 @@ def checks(events: EventsParams, params: ValidateParams) -> list[Check]:
             "{value:.1%} are null",
             f"at most {share:.1%} may be; fill them or raise validate.max_null_share",
         ),
-        _at_most("null_share", 0, SOME_NEVER_NULL, "{nulls:,.0f} values are null", "none may be; fill them or leave those rows out"),
-        _none("odd", LABEL, "{value:,.0f} labels are neither 0 nor 1", "only 0 and 1 are allowed; correct them"),
-        _none("odd", {"role": ["split"]}, "{value:,.0f} words name no part", "only train, validation and test are allowed; correct them"),
-        _at_least("label_rate_high", rate_from, LABEL, rate, f"validate.label_rate starts at {rate_from:.2%}"),
-        _at_most("label_rate_low", rate_to, LABEL, rate, f"validate.label_rate ends at {rate_to:.2%}"),
-        _none("infinite", DECLARED, "{value:,.0f} values are infinite", "numbers must be finite; correct them or make them null"),
-        _none("unreadable", DECLARED, "{value:,.0f} values exceed 64 bits", "ids are signed 64-bit integers or text; write them so"),
-        _none("out_of_range", DECLARED, seen, "{range} is declared; correct the values or the range"),
         _at_most("null_share", share, SOME_OPTIONAL, "{value:.1%} are null", "more than usual; look at where they come from", "warning"),
+        _at_most("null_share", 0, SOME_NEVER_NULL, "{nulls:,.0f} values are null", left_out, "warning"),
+        _none("odd", {"role": ["split"]}, "{value:,.0f} words name no part of the split", left_out, "warning"),
+        _none("infinite", DECLARED, "{value:,.0f} values are infinite", left_out, "warning"),
+        _none("unreadable", DECLARED, "{value:,.0f} values exceed 64 bits", left_out, "warning"),
+        _none("out_of_range", DECLARED, seen, left_out, "warning"),
+        _none("off_day", DECLARED, "{value:,.0f} times are too far off the day (events.hours_off_day)", left_out, "warning"),
+        _none("damaged", DECLARED, "{value:,.0f} texts hold control or replacement characters", left_out, "warning"),
+        _none("mojibake", DECLARED, "{value:,.0f} texts look like UTF-8 read in another encoding", "see how they were decoded", "warning"),
         _none("nan", DECLARED, "{value:,.0f} values are NaN", "they are read as null", "warning"),
     ]
+
+
+def _labels(params: ValidateParams) -> list[Check]:
+    rate_from, rate_to = params.label_rate
+    rate = "{label_rate:.2%} of labels are 1"
+    return [
+        _none("odd", LABEL, "{value:,.0f} labels are neither 0 nor 1", "those rows are left out", "warning"),
+        _at_least("label_rate_high", rate_from, LABEL, rate, f"validate.label_rate starts at {rate_from:.2%}"),
+        _at_most("label_rate_low", rate_to, LABEL, rate, f"validate.label_rate ends at {rate_to:.2%}"),
+    ]
+
+
+def _jumps(params: ValidateParams) -> list[Check]:
+    days = f"the median of the up to {params.history} days before"
+    volume = "{rows:,.0f} rows, a factor of {value:.1f} from the usual {usual:,.0f}, " + days
+    rate = "{label_rate:.2%} of labels are 1, {usual:.2%} is usual (" + days + "): the odds differ by a factor of {value:.1f}"
+    new = "{new_share:.1%} of values are new to those days, {usual:.1%} is usual (" + days + ")"
+    return [
+        *_limited("volume_jump", DAY_LINE, params.volume_jump, volume, "see that the day is complete (validate.volume_jump)"),
+        *_limited("label_rate_jump", LABEL, params.label_rate_jump, rate, "see how labels are made (validate.label_rate_jump)"),
+        *_limited("new_values_jump", DECLARED, params.new_values_jump, new, "see how ids are written (validate.new_values_jump)"),
+    ]
+
+
+def _limited(figure: str, lines: Lines, limits: tuple[float, float] | None, found: str, remedy: str) -> list[Check]:
+    """A warning beyond the first limit, a refusal beyond the second; nothing without limits."""
+    if limits is None:
+        return []
+    return [_at_most(figure, limits[1], lines, found, remedy), _at_most(figure, limits[0], lines, found, remedy, "warning")]
 
 
 def _at_least(figure: str, lowest: float, lines: Lines, found: str, remedy: str) -> Check:

@@ -8,7 +8,8 @@ by one expression (`amtl.data.soundness`).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -22,7 +23,7 @@ from amtl.errors import DataError
 from amtl.files import digest_of, sha256
 from amtl.params import EventsParams, FieldParams
 
-__all__ = ["Partition", "collect", "columns", "partitions", "scan", "schema", "sound", "soundness"]
+__all__ = ["Partition", "chunks", "collect", "columns", "originals", "partitions", "reading", "scan", "schema", "sound", "soundness"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,15 @@ def schema(file: Path) -> dict[str, pl.DataType]:
         return dict(pl.scan_parquet(file, glob=False, hive_partitioning=False).collect_schema())
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{file} cannot be read as Parquet ({_first_line(error)}); write it again or remove it") from None
+
+
+def originals(types: Mapping[Path, Mapping[str, pl.DataType]]) -> dict[Path, list[pl.Expr]]:
+    """For each file, all its columns as they lie in it, so that the files can be concatenated: where types differ, as text."""
+    names = {name for held in types.values() for name in held}
+    mixed = {name for name in names if len({str(held[name]) for held in types.values() if name in held} - {str(pl.Null())}) > 1}
+    return {
+        file: [_as_text(name, dtype) if name in mixed else pl.col(name) for name, dtype in held.items()] for file, held in types.items()
+    }
 
 
 def scan(parts: Sequence[Partition], events: EventsParams, beside: Sequence[FieldParams] = ()) -> pl.LazyFrame:
@@ -124,10 +134,32 @@ def collect(frame: pl.LazyFrame) -> pl.DataFrame:
     Raises:
         DataError: a file is damaged or vanished.
     """
-    try:
+    with reading():
         return frame.collect(engine="streaming")
+
+
+def chunks(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """The frame in pieces of about `rows` rows, in order; memory does not grow with the frame.
+
+    Raises:
+        DataError: a file is damaged or vanished.
+    """
+    with reading():
+        yield from frame.collect_batches(chunk_size=rows, engine="streaming")
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Where events are read: what goes wrong is a `DataError`."""
+    try:
+        yield
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"the events cannot be read ({_first_line(error)}); run the stage validate, which names day and column") from None
+
+
+def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+    plain = pl.col(name)
+    return pl.struct(plain).struct.json_encode().alias(name) if dtype.is_nested() else plain.cast(pl.String)
 
 
 def _partition(entry: Path) -> Partition:

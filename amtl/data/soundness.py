@@ -68,13 +68,6 @@ def typed(raw: pl.LazyFrame, events: EventsParams, types: Mapping[str, pl.DataTy
     return raw.with_columns(*values, *losses, *seconds)
 
 
-def typed_names(events: EventsParams) -> list[str]:
-    """The columns that `typed` makes."""
-    kinds = columns(events)
-    losses = [LOST.format(column.name) for column in kinds if _is_integer(column)]
-    return [*(column.name for column in kinds), *losses, *([SECOND] if events.time else [])]
-
-
 def declared(events: EventsParams) -> list[pl.Expr]:
     """The declared columns of sound typed rows as everything after validation sees them: labels Int8, NaN null."""
     return [_declared(column) for column in columns(events)]
@@ -156,10 +149,14 @@ def _is_integer(column: Column) -> bool:
     return column.role in {"integer", "integers"}
 
 
+def midnight(day: str) -> float:
+    """The moment (UTC, in epoch seconds) that a day YYYY-MM-DD begins at."""
+    return datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC).timestamp()
+
+
 def _second(column: Column, dtype: pl.DataType | None, day: str) -> pl.Expr:
-    """Seconds since midnight (UTC) that begins the day, Float64: no moment, however odd, overflows it."""
-    midnight = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC).timestamp()
+    """Seconds since the day's midnight, Float64: no moment, however odd, overflows it."""
     moment = value(column, dtype)
     epoch = dtype is None or isinstance(dtype, pl.Null) or is_epoch(dtype)
     seconds = moment.cast(pl.Int64).cast(pl.Float64) if epoch else moment.dt.timestamp("us").cast(pl.Float64) / 1e6
-    return seconds - midnight
+    return seconds - midnight(day)

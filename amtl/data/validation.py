@@ -1,42 +1,34 @@
-"""Which days may be used: every new day is profiled and judged once, and its verdict kept under its content's digest.
+"""Which days may be used: every new day is profiled and judged once, and a verdict that accepts it is kept (`verdicts`).
 
-A verdict is kept only of days that passed. It is used again while the day's content, the declared schema, the limits and
-the suite of checks are the same; when no day is new, Great Expectations is not even imported.
+A day is refused as a whole, until its files are mended (then it has another digest) or it is skipped; days that were accepted in
+the same run are not judged again. When no day is new, Great Expectations is not even imported.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from amtl.data import checks, expectations
-from amtl.data.checks import Finding
+from amtl.data import expectations, history, quarantine, verdicts
+from amtl.data.checks import Check, Finding, breaks, checks
 from amtl.data.documents import DayDocument, publish_index
-from amtl.data.events import Partition, scan
-from amtl.data.profile import DAY, SCHEMA, profile
+from amtl.data.events import Partition, scan, soundness
+from amtl.data.profile import DAY, SCHEMA, profile, sample
 from amtl.data.skipped import SkippedDay, SkippedDays
 from amtl.data.suite import Suite
+from amtl.data.verdicts import Verdict
 from amtl.errors import DataError, ValidationError
-from amtl.files import digest_of, publish, publish_folder, publish_json, sha256
+from amtl.files import digest_of, publish, publish_folder, publish_json
 from amtl.params import EventsParams, ValidateParams
 
-METADATA = "amtl.warnings"
-DOCUMENTS = "data_docs"
+DOCUMENTS, QUARANTINE = "data_docs", "quarantine"
 MOST_LISTED = 20
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A day that passed: its profile (`profile.SCHEMA`) and the warnings it got."""
-
-    profile: pl.DataFrame
-    warnings: tuple[str, ...]
+EXAMPLES = 5
 
 
 def validate(
@@ -57,126 +49,167 @@ def validate(
         events: the declared schema.
         params: the limits.
         cache: folder of the kept verdicts (`validate/` below it); damaged ones are made again.
-        output: gets `accepted.json` (days and digests that may be used, only if all passed), `report.json`,
-            `profile.parquet` and `data_docs/` (of the latest days judged).
+        output: gets `accepted.json` (days and digests that may be used, only if all passed), `report.json`, `profile.parquet`,
+            `quarantine/date=DAY.parquet` of every day with rows that are not sound, and `data_docs/`.
 
     Returns:
-        The report: `rows` of each day, `skipped` days, `warnings`, `extra_columns` that no one declared; and, not in the file, since a
+        The report: `refused` and `skipped` days, `problems` (critical findings) and `warnings`, `extra_columns` that no one
+        declared; by day, the number of `rows` that count, and of `quarantined` rows by their reason. And, not in the file, since a
         rerun must give the same: `validated` and `reused` days.
 
     Raises:
-        ValidationError: days are unfit; every critical finding is listed. Their documents are written nevertheless.
+        ValidationError: days are unfit; every critical finding is listed. Report, documents and quarantine are written nevertheless.
         DataError: all days together do not fit one schema; or every day is skipped.
         ParamsError: the suite is wrong.
     """
     (output / "accepted.json").unlink(missing_ok=True)
-    left_out, parts = skipped.within(parts), skipped.used(parts)
-    if not parts:
+    shutil.rmtree(output / QUARANTINE, ignore_errors=True)
+    left_out, used = skipped.within(parts), skipped.used(parts)
+    if not used:
         raise DataError("every day is skipped, so there is nothing to train on; take one back: amtl skip-day DAY --undo")
-    keys = {part.day: cache / "validate" / f"{_key(part, suite, events, params)}.parquet" for part in parts}
-    kept = {day: verdict for day, path in keys.items() if (verdict := _read(path)) is not None}
-    new = [part for part in parts if part.day not in kept]
-    fresh = _judge(new, suite, events, params, cache / "validate" / DOCUMENTS, output) if new else {}
+    folders = {part.day: cache / "validate" / verdicts.key(part, suite, events, params) for part in used}
+    kept = {day: verdict for day, folder in folders.items() if (verdict := verdicts.kept(day, folder)) is not None}
+    with publish_folder(output / DOCUMENTS) as documents:
+        fresh = _judge(used, kept, suite, events, params, documents, output / QUARANTINE)
+        judged = [(kept | fresh)[part.day] for part in used]
+        publish_index(documents, events.name, _documents(judged, left_out, set(fresh), output / QUARANTINE), suite)
     for day, verdict in fresh.items():
-        _write(verdict, keys[day])
-    scan(parts, events)
-    verdicts = {part.day: (kept | fresh)[part.day] for part in parts}
-    report = _report(verdicts, left_out)
-    _copy_documents(cache / "validate" / DOCUMENTS, output)
-    profiles = pl.concat([verdict.profile for verdict in verdicts.values()])
-    publish(output / "profile.parquet", lambda temporary: profiles.write_parquet(temporary))
+        if not verdict.refused:
+            verdicts.keep(verdict, _quarantine_of(output / QUARANTINE, day), folders[day])
+    verdicts.forget(cache / "validate", [folder.name for folder in folders.values()])
+    report = _report(judged, left_out, output / QUARANTINE)
+    publish(output / "profile.parquet", lambda temporary: pl.concat([one.lines for one in judged]).write_parquet(temporary))
     publish_json(output / "report.json", report)
-    accepted = [{"day": part.day, "digest": part.digest, "rows": report["rows"][part.day]} for part in parts]
-    publish_json(output / "accepted.json", {"partitions": accepted, "skipped": report["skipped"]})
-    return report | {"validated": list(fresh), "reused": [day for day in verdicts if day not in fresh]}
+    _refuse([finding for verdict in judged for finding in verdict.findings if finding.severity == "critical"], output)
+    scan(used, events)
+    publish_json(output / "accepted.json", _accepted(used, report, events))
+    return report | {"validated": list(fresh), "reused": list(kept)}
 
 
 def _judge(
-    parts: Sequence[Partition], suite: Suite, events: EventsParams, params: ValidateParams, documents: Path, output: Path
+    used: Sequence[Partition],
+    kept: Mapping[str, Verdict],
+    suite: Suite,
+    events: EventsParams,
+    params: ValidateParams,
+    documents: Path,
+    quarantined: Path,
 ) -> dict[str, Verdict]:
-    """The verdicts of days that all passed; their Data Docs are published in `documents`."""
+    """The verdicts of the days that have none, in order; rows that are not sound are written to the quarantine."""
+    for day, verdict in kept.items():
+        if verdict.quarantined:
+            verdicts.lay_down_quarantine(verdict, _quarantine_of(quarantined, day))
+    new = [part for part in used if part.day not in kept]
+    if not new:
+        return {}
     expectations.verify(suite, events)
-    unreadable, profiles = [], {}
-    for part in parts:
+    bounds = checks(events, params)
+    found = _profiled(used, kept, bounds, events, params)
+    readable = {part.day: part for part in new if len(found[part.day].lines)}
+    for day, part in readable.items():
+        if found[day].quarantined:
+            quarantine.write(part, events, _quarantine_of(quarantined, day))
+    if not readable:
+        return found
+    samples = {day: sample(part, params.sample_rows) for day, part in readable.items()} if suite.entries else {}
+    lines = pl.concat([found[day].lines for day in readable])
+    findings = expectations.judge(lines, samples, bounds, suite, events, documents)
+    return {day: replace(verdict, findings=(*verdict.findings, *_of(day, findings))) for day, verdict in found.items()}
+
+
+def _profiled(
+    used: Sequence[Partition], kept: Mapping[str, Verdict], bounds: Sequence[Check], events: EventsParams, params: ValidateParams
+) -> dict[str, Verdict]:
+    """The profiles of the days without a verdict, each compared with the days before it that break no critical check.
+
+    Great Expectations judges them all together afterwards; what comes before a day must be known now.
+    """
+    found: dict[str, Verdict] = {}
+    preceding: list[Verdict] = []
+    for part in used:
+        if part.day in kept:
+            preceding.append(kept[part.day])
+            continue
+        compared = preceding[-params.history :]
         try:
-            profiles[part.day] = profile(part, events)
+            seen = history.compare(profile(part, events), compared)
         except DataError as error:
-            unreadable.append(Finding(part.day, DAY, "critical", str(error)))
-    findings: list[Finding] = []
-    if profiles:
-        with publish_folder(documents) as folder:
-            findings = expectations.judge(pl.concat(profiles.values()), {}, checks.checks(events, params), suite, events, folder)
-            publish_index(folder, events.name, _documents(profiles, findings), suite)
-    critical = unreadable + [finding for finding in findings if finding.severity == "critical"]
-    if critical:
-        _refuse(critical, documents if profiles else None, output)
-    warnings = {day: tuple(str(finding) for finding in findings if finding.day == day) for day in profiles}
-    return {day: Verdict(found, warnings[day]) for day, found in profiles.items()}
+            found[part.day] = Verdict(part.day, pl.DataFrame(schema=SCHEMA), (Finding(part.day, DAY, "critical", str(error)),))
+            continue
+        found[part.day] = Verdict(part.day, seen.lines, preceding=tuple(past.day for past in compared), made=seen.samples)
+        critical = [check for check in bounds if check.severity == "critical"]
+        if not any(breaks(check, line) for line in seen.lines.iter_rows(named=True) for check in critical):
+            preceding.append(found[part.day])
+    return found
 
 
-def _documents(profiles: dict[str, pl.DataFrame], findings: Sequence[Finding]) -> list[DayDocument]:
-    """What the Data Docs say of the days that were judged."""
-    told = []
-    for day, lines in profiles.items():
-        own = [finding for finding in findings if finding.day == day]
-        refused = any(finding.severity == "critical" for finding in own)
-        told.append(DayDocument(day, "refused" if refused else "accepted", int(lines["rows"][0]), findings=own))
-    return told
+def _of(day: str, findings: Sequence[Finding]) -> list[Finding]:
+    """A day's findings, without a warning of what is critical as well."""
+    own = [finding for finding in findings if finding.day == day]
+    critical = {(finding.column, finding.text) for finding in own if finding.severity == "critical"}
+    return [finding for finding in own if finding.severity == "critical" or (finding.column, finding.text) not in critical]
 
 
-def _refuse(critical: Sequence[Finding], documents: Path | None, output: Path) -> None:
-    """Leave the report and the documents for reading, and raise."""
-    publish_json(
-        output / "report.json",
-        {"refused": sorted({finding.day for finding in critical}), "problems": [str(finding) for finding in critical]},
+def _documents(judged: Sequence[Verdict], left_out: Sequence[SkippedDay], fresh: set[str], quarantined: Path) -> list[DayDocument]:
+    told = [_document(verdict, verdict.day in fresh, _quarantine_of(quarantined, verdict.day)) for verdict in judged]
+    return told + [DayDocument(entry.day, "skipped", why=entry.why, judged_now=False) for entry in left_out]
+
+
+def _document(verdict: Verdict, fresh: bool, quarantined: Path) -> DayDocument:
+    return DayDocument(
+        verdict.day,
+        "refused" if verdict.refused else "accepted",
+        verdict.rows if len(verdict.lines) else None,
+        quarantine.by_reason(quarantined) if verdict.quarantined else {},
+        quarantine.examples(quarantined, EXAMPLES) if verdict.quarantined else (),
+        verdict.findings,
+        verdict.preceding,
+        judged_now=fresh,
     )
-    if documents is not None:
-        _copy_documents(documents, output)
-    listed = [str(finding) for finding in critical[:MOST_LISTED]]
-    more = f"; and {len(critical) - MOST_LISTED} more, all of them in {output / 'report.json'}" if len(critical) > MOST_LISTED else ""
-    if len(critical) == 1:
-        raise ValidationError(f"the events are refused: {listed[0]}")
-    numbered = "; ".join(f"({number}) {text}" for number, text in enumerate(listed, start=1))
-    raise ValidationError(f"the events are refused for {len(critical)} reasons: {numbered}{more}")
 
 
-def _report(verdicts: dict[str, Verdict], left_out: Sequence[SkippedDay]) -> dict[str, Any]:
-    rows = {day: int(verdict.profile.filter(pl.col("column") == DAY)["rows"].item()) for day, verdict in verdicts.items()}
-    extra = {name for verdict in verdicts.values() for name in verdict.profile.filter(pl.col("status") == "extra")["column"]}
+def _report(judged: Sequence[Verdict], left_out: Sequence[SkippedDay], quarantined: Path) -> dict[str, Any]:
+    extra = {name for verdict in judged for name in verdict.lines.filter(pl.col("status") == "extra")["column"]}
+    findings = [finding for verdict in judged for finding in verdict.findings]
     return {
+        "refused": [verdict.day for verdict in judged if verdict.refused],
         "skipped": [{"day": entry.day, "digest": entry.digest, "why": entry.why} for entry in left_out],
-        "warnings": [warning for verdict in verdicts.values() for warning in verdict.warnings],
+        "problems": [str(finding) for finding in findings if finding.severity == "critical"],
+        "warnings": [str(finding) for finding in findings if finding.severity == "warning"],
         "extra_columns": sorted(extra),
-        "rows": rows,
+        "rows": {verdict.day: verdict.rows - verdict.quarantined for verdict in judged},
+        "quarantined": {
+            verdict.day: quarantine.by_reason(_quarantine_of(quarantined, verdict.day)) for verdict in judged if verdict.quarantined
+        },
     }
 
 
-def _copy_documents(documents: Path, output: Path) -> None:
-    """The latest Data Docs, if there are any (the cache may have been emptied)."""
-    if documents.is_dir():
-        with publish_folder(output / DOCUMENTS) as folder:
-            shutil.copytree(documents, folder, dirs_exist_ok=True)
+def _refuse(critical: Sequence[Finding], output: Path) -> None:
+    """Raise if there is anything critical, and say what to do."""
+    if not critical:
+        return
+    days = list(dict.fromkeys(finding.day for finding in critical))
+    listed = [str(finding) for finding in critical[:MOST_LISTED]]
+    more = f"; and {len(critical) - MOST_LISTED} more, all of them in {output / 'report.json'}" if len(critical) > MOST_LISTED else ""
+    numbered = "; ".join(f"({number}) {text}" for number, text in enumerate(listed, start=1))
+    reasons = listed[0] if len(critical) == 1 else f"{numbered}{more}"
+    count = "" if len(critical) == 1 else f" for {len(critical)} reasons"
+    written = f"the documents are in {output / DOCUMENTS}/index.html"
+    if (output / QUARANTINE).is_dir():
+        written += f", rows that are not sound in {output / QUARANTINE}"
+    remedy = f"mend the files, or leave the day out: amtl skip-day {days[0]} --why TEXT; {written}"
+    raise ValidationError(f"the events are refused{count}: {reasons}. What to do: {remedy}")
 
 
-def _key(part: Partition, suite: Suite, events: EventsParams, params: ValidateParams) -> str:
-    """Digest of all that a verdict depends on, the source of the checks among it."""
-    declared = events.model_dump(mode="json", include={"label", "time", "fields"}) | {"column": events.split.column}
-    code = [sha256(Path(str(module.__file__))) for module in (checks, expectations)]
-    return digest_of([part.day, part.digest, declared, params.model_dump(mode="json"), suite.digest, code, list(SCHEMA.names())])
+def _accepted(used: Sequence[Partition], report: dict[str, Any], events: EventsParams) -> dict[str, Any]:
+    """The days that may be used, and under which rules their rows were found sound."""
+    rows, quarantined = report["rows"], report["quarantined"]
+    accepted = [
+        {"day": part.day, "digest": part.digest, "rows": rows[part.day], "quarantined": sum(quarantined.get(part.day, {}).values())}
+        for part in used
+    ]
+    return {"partitions": accepted, "skipped": report["skipped"], "soundness": digest_of(soundness(events))}
 
 
-def _write(verdict: Verdict, path: Path) -> None:
-    metadata = {METADATA: json.dumps(verdict.warnings)}
-    publish(path, lambda temporary: verdict.profile.write_parquet(temporary, metadata=metadata))
-
-
-def _read(path: Path) -> Verdict | None:
-    """A kept verdict; None if there is none or it is damaged."""
-    if not path.exists():
-        return None
-    try:
-        found = pl.read_parquet(path, glob=False, hive_partitioning=False)
-        warnings = tuple(str(warning) for warning in json.loads(pl.read_parquet_metadata(path)[METADATA]))
-    except (OSError, pl.exceptions.PolarsError, KeyError, ValueError):
-        return None
-    return Verdict(found, warnings) if found.schema == SCHEMA else None
+def _quarantine_of(folder: Path, day: str) -> Path:
+    return folder / f"date={day}.parquet"

@@ -14,7 +14,7 @@ from amtl.errors import DataError
 def lines_of(root, **changes):
     """The profile of the one partition, by column."""
     (part,) = ev.partitions(root)
-    found = profile(part, days.events(**changes))
+    found = profile(part, days.events(**changes)).lines
     assert found.schema == SCHEMA
     return {line["column"]: line for line in found.iter_rows(named=True)}
 

@@ -17,6 +17,7 @@ from amtl.data.skipped import SkippedDays
 from amtl.data.suite import Entry, Suite
 from amtl.data.validation import validate
 from amtl.errors import DataError, ValidationError
+from amtl.files import digest_of
 from amtl.params import ValidateParams
 
 NONE_SKIPPED, NOTHING_MORE = SkippedDays(), Suite()
@@ -51,8 +52,9 @@ def test_a_day_is_judged_once(tmp_path, judged):
     first = run(tmp_path)
     assert first["validated"] == [part.day for part in parts]
     assert accepted(tmp_path) == {
-        "partitions": [{"day": part.day, "digest": part.digest, "rows": 60} for part in parts],
+        "partitions": [{"day": part.day, "digest": part.digest, "rows": 60, "quarantined": 0} for part in parts],
         "skipped": [],
+        "soundness": digest_of(ev.soundness(days.events())),
     }
     days.write(tmp_path / "events", 3, days.frame(60, 3))
     second = run(tmp_path)
@@ -71,16 +73,23 @@ def test_changed_content_schema_or_limits_are_judged_anew(tmp_path, judged):
     assert run(tmp_path, days.events(split={"kind": "random"}))["validated"] == []
 
 
-def test_a_damaged_verdict_is_made_again_and_documents_survive_an_emptied_output(tmp_path, judged):
+@pytest.mark.parametrize("name", ["profile.parquet", "values.parquet", "findings.json", "manifest.json"])
+def test_a_damaged_verdict_is_made_again(tmp_path, judged, name):
     days.days(tmp_path / "events", 2)
     run(tmp_path)
-    for path in (tmp_path / "cache" / "validate").glob("*.parquet"):
-        path.write_bytes(path.read_bytes()[:50])
+    for path in (tmp_path / "cache" / "validate").glob(f"*/{name}"):
+        path.write_bytes(path.read_bytes()[:-5])
     assert len(run(tmp_path)["validated"]) == 2
-    for path in (tmp_path / "build" / "data_docs").iterdir():
-        path.unlink()
+    assert run(tmp_path)["validated"] == []
+
+
+def test_documents_tell_of_all_days_and_show_pages_of_those_judged_now(tmp_path, judged):
+    days.days(tmp_path / "events", 2)
     run(tmp_path)
-    assert (tmp_path / "build" / "data_docs" / "profiles.html").read_text() == "documents"
+    assert (tmp_path / "build" / "data_docs" / "profiles.html").exists()
+    run(tmp_path)
+    assert [path.name for path in (tmp_path / "build" / "data_docs").iterdir()] == ["index.html"]
+    assert "2026-01-02" in (tmp_path / "build" / "data_docs" / "index.html").read_text()
 
 
 def test_the_output_has_all_profiles_and_is_the_same_when_nothing_is_new(tmp_path, judged):
@@ -100,11 +109,11 @@ def test_a_refused_day_is_not_accepted_nor_kept_and_takes_the_acceptance_back(tm
     finding = Finding("2026-01-03", "click", "critical", "is odd; mend it")
     monkeypatch.setattr(expectations, "judge", lambda *_: [finding])
     for _ in range(2):
-        with pytest.raises(ValidationError, match=r"2026-01-03 column click: is odd; mend it$"):
+        with pytest.raises(ValidationError, match=r"2026-01-03 column click: is odd; mend it\. What to do: .*amtl skip-day 2026-01-03"):
             run(tmp_path)
         assert not (tmp_path / "build" / "accepted.json").exists()
     assert json.loads((tmp_path / "build" / "report.json").read_text())["refused"] == ["2026-01-03"]
-    assert len(list((tmp_path / "cache" / "validate").glob("*.parquet"))) == 2
+    assert len(list((tmp_path / "cache" / "validate").iterdir())) == 2
 
 
 def test_many_reasons_are_numbered_and_the_rest_is_in_the_report(tmp_path, monkeypatch):
@@ -152,7 +161,7 @@ def test_a_changed_suite_judges_all_days_anew(tmp_path, judged):
 
 def test_days_whose_times_differ_in_kind_are_refused_together(tmp_path, judged):
     days.days(tmp_path / "events", 1)
-    days.write(tmp_path / "events", 1, days.frame(60, 1).with_columns(at=pl.lit(1_700_000_000)))
+    days.write(tmp_path / "events", 1, days.frame(60, 1).with_columns(at=pl.lit(1_767_300_000)))
     with pytest.raises(DataError, match="epoch seconds"):
         run(tmp_path)
     assert not (tmp_path / "build" / "accepted.json").exists()
