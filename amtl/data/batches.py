@@ -67,7 +67,8 @@ class Batch:
     def take(self, index_B: torch.Tensor) -> Batch:
         """The events at `index_B`, in that order."""
         bags = tuple(_take_bag(bag, index_B) for bag in self.bags)
-        return Batch(self.ids_BF[index_B], bags, self.numbers_BK[index_B], self.labels_B[index_B])
+        ids_BF, numbers_BK, labels_B = (rows.index_select(0, index_B) for rows in (self.ids_BF, self.numbers_BK, self.labels_B))
+        return Batch(ids_BF, bags, numbers_BK, labels_B)
 
     @property
     def labels(self) -> torch.Tensor:
@@ -187,7 +188,8 @@ def _concatenated_bags(bags: Sequence[Bag]) -> Bag:
 def _take_bag(bag: Bag, index_B: torch.Tensor) -> Bag:
     import torch
 
-    starts_B, lengths_B = bag.offsets_N[index_B], (bag.offsets_N[1:] - bag.offsets_N[:-1])[index_B]
+    starts_B = bag.offsets_N.index_select(0, index_B)
+    lengths_B = bag.offsets_N.index_select(0, index_B + 1) - starts_B
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths_B.cumsum(0)])
-    within_M = torch.arange(int(offsets[-1])) - torch.repeat_interleave(offsets[:-1], lengths_B)
-    return Bag(bag.rows_M[torch.repeat_interleave(starts_B, lengths_B) + within_M], offsets)
+    from_M = torch.repeat_interleave(starts_B - offsets[:-1], lengths_B) + torch.arange(int(offsets[-1]))
+    return Bag(bag.rows_M.index_select(0, from_M), offsets)
