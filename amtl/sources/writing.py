@@ -92,11 +92,10 @@ def _sink(source: Source, folder: Path, advance: Advance | None) -> list[str]:
     )
     try:
         frame.sink_parquet(target, compression="zstd", row_group_size=ROWS_A_GROUP, metadata=source.metadata or None, mkdir=True)
-    except OSError as error:
-        cut_short = None if error.errno else source.fault()  # polars says so of compressed files, without a number
-        raise DataError(cut_short or f"the days cannot be written ({error.strerror or error}); nothing was changed") from None
-    except pl.exceptions.PolarsError as error:
-        raise DataError(source.fault() or f"the data cannot be read ({str(error).splitlines()[0]}); nothing was changed") from None
+    except (OSError, pl.exceptions.PolarsError) as error:  # polars gives OSError of compressed files that are cut short, too
+        raise DataError(
+            _full_disk(error) or source.fault() or f"the data cannot be read ({_first_line(error)}); nothing was changed"
+        ) from None
     days = sorted(entry.name.removeprefix("date=") for entry in folder.iterdir())
     if not days:
         raise DataError("there are no rows in the data; nothing was changed")
