@@ -3,7 +3,7 @@
     python -m benchmarks.damaged_day --screenshot docs/data-docs.png
 
 Fourteen days of the sample are written to a temporary folder (or to --workspace), the newest is spoilt, and all are judged by
-params.yaml and expectations.yaml of this repository. The picture is taken offline, by chromium.
+the params.yaml and expectations.yaml that lie here. The picture is taken offline, by chromium.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from amtl.errors import ValidationError
 from amtl.files import publish
 from amtl.sources.sample import write_sample
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 DAYS, ROWS = 14, 10_000
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update")
 OFFLINE = ("--disable-sync", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND")
@@ -53,8 +52,8 @@ def judge(root: Path) -> str:
     write_sample(root / "events", days=DAYS, rows_per_day=ROWS)
     newest = partitions(root / "events")[-1].files[0]
     publish(newest, spoil(pl.read_parquet(newest, hive_partitioning=False)).write_parquet)
-    settings = params.load(REPOSITORY / "params.yaml")
-    suite = Suite.read(REPOSITORY / "expectations.yaml", settings.events)
+    settings = params.load(Path("params.yaml"))
+    suite = Suite.read(Path("expectations.yaml"), settings.events)
     try:
         validate(partitions(root / "events"), SkippedDays(), suite, settings.events, settings.validate_, root / "cache", root / "validate")
     except ValidationError as error:

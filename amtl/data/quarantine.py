@@ -44,8 +44,9 @@ def by_reason(path: Path) -> dict[str, int]:
 
 
 def examples(path: Path, rows: int) -> list[dict[str, Any]]:
-    """The first rows of a written quarantine, column to value."""
-    return pl.scan_parquet(path, glob=False, hive_partitioning=False).head(rows).collect().to_dicts()
+    """The first row of each reason, column to value; `rows` at most."""
+    frame = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    return frame.unique(REASON, keep="first", maintain_order=True).head(rows).collect().to_dicts()
 
 
 def _offending(file: Path, types: dict[str, pl.DataType], own: list[pl.Expr], events: EventsParams, day: str) -> pl.LazyFrame:
