@@ -108,10 +108,31 @@ def ingest(
         return
     with _workspace() as root, files.workspace_lock(root):
         if published:
-            done = flow.published(root, published, Path(patterns[0]), replace)
+            done = flow.published(root, published, Path(patterns[0]), replace, replace_days)
         else:
             ask = _ask_for_columns if sys.stdin.isatty() else None
             done = flow.files(root, patterns, wishes, replace, replace_days, ask)
+    for line in done.lines():
+        typer.echo(line)
+
+
+@app.command(epilog="Example: amtl fetch --replace movielens-100k && amtl retrain")
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="movielens-100k|movielens-1m", help="The data set.")],
+    replace: Replace = False,
+    mirror: Annotated[
+        str | None, _option("--from", "URL of another copy of the publisher's zip; its checksum must be the publisher's.")
+    ] = None,
+) -> None:
+    """Download a data set from its publisher, verify it and bring it in; a download that broke off is resumed."""
+    from amtl.sources.fetch import offer
+    from flows.fetch import fetched
+
+    terms = offer(name).terms
+    with _workspace() as root, files.workspace_lock(root):
+        for line in terms:
+            typer.echo(line)
+        done = fetched(root, name, replace, mirror)
     for line in done.lines():
         typer.echo(line)
 
@@ -262,6 +283,8 @@ def _published(what: list[str]) -> tuple[str | None, list[str]]:
 
     name = what[0] if what[0] in PUBLISHED else None
     paths = [str(Path(path).expanduser().absolute()) for path in (what[1:] if name else what)]
+    if len(what) == 2 and not name and not Path(paths[0]).exists() and Path(paths[1]).exists():
+        raise ParamsError(f"{what[0]} is neither a file nor a published data set; these are known: {', '.join(PUBLISHED)}")
     if name and len(paths) != 1:
         raise ParamsError(f"amtl ingest {name} PATH: give one path, the {PUBLISHED[name].path}")
     return name, paths

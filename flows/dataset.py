@@ -42,7 +42,7 @@ def install(root: Path, section: Mapping[str, Any], write: Callable[[Path], T], 
     Raises:
         DataError: another data set is here, and `replace` was not asked for.
     """
-    _refuse_other(root, section["name"], replace)
+    refuse_other_name(root, section["name"], replace)
     _refuse_strangers(root, section["name"], replace)
     result = write(root / stages.EVENTS)
     _describe_and_pin(root, section, replace)
@@ -75,14 +75,25 @@ def refuse_other(root: Path, section: Mapping[str, Any]) -> None:
     Raises:
         DataError: the data set has another name, or other columns; they are named.
     """
-    _refuse_other(root, section["name"], replace=False)
+    refuse_other_name(root, section["name"], replace=False)
     present, offered = params.load(root / "params.yaml").events, params.EventsParams.model_validate(section)
     differences = sorted(_described_columns(present) ^ _described_columns(offered))
     if differences:
         raise DataError(
-            f"params.yaml: events declares other columns than these options: {'; '.join(differences)}; leave the options out to bring "
-            "the data in as declared, or swap the data set with --replace"
+            f"params.yaml: events declares other columns: {'; '.join(differences)} on one side only; to bring files in as declared, leave "
+            "out what says otherwise (--label, --field, ...); to swap the data set, add --replace"
         )
+
+
+def refuse_other_name(root: Path, name: str, replace: bool) -> None:
+    """Refuse a data set of another name, unless it is to be swapped.
+
+    Raises:
+        DataError: another data set is here, and `replace` is not set.
+    """
+    present = params.load(root / "params.yaml").events.name
+    if present != name and not replace:
+        raise DataError(f"this workspace holds the data set {present!r} (events.name), not {name!r}; to swap it, add --replace")
 
 
 def next_day(root: Path) -> SampleReport:
@@ -96,12 +107,6 @@ def next_day(root: Path) -> SampleReport:
     report = add_day(root / stages.EVENTS)
     data.pin(root)
     return report
-
-
-def _refuse_other(root: Path, name: str, replace: bool) -> None:
-    present = params.load(root / "params.yaml").events.name
-    if present != name and not replace:
-        raise DataError(f"this workspace holds the data set {present!r} (events.name), not {name!r}; to swap it, add --replace")
 
 
 def _described_columns(events: params.EventsParams) -> set[str]:

@@ -32,6 +32,7 @@ NOT_ON_TOP = {
     "scipy": (),
     "dvc": (),
     "networkx": (),
+    "httpx": (),
 }
 """Slow module to the files that may import it at their own import; others import it where they use it."""
 

@@ -14,12 +14,13 @@ Advance = Callable[[int], None]
 
 
 @contextlib.contextmanager
-def shown(what: str, rows: int | None) -> Iterator[Advance]:
+def shown(what: str, rows: int | None, unit: str = "rows") -> Iterator[Advance]:
     """Show progress while the block runs.
 
     Args:
         what: the work, in a word or two.
         rows: how many there are; None where that is not known.
+        unit: of what is counted.
     """
     from rich.console import Console
 
@@ -31,24 +32,27 @@ def shown(what: str, rows: int | None) -> Iterator[Advance]:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:,} rows"),
+            TextColumn("{task.completed:,} " + unit),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=rows)
             yield lambda more: bar.advance(task, more)
     else:
-        yield Lines(what, rows, lambda line: print(line, file=sys.stderr, flush=True))
+        yield Lines(what, rows, lambda line: print(line, file=sys.stderr, flush=True), unit=unit)
 
 
 class Lines:
     """Says how many rows have passed, every SECONDS_A_LINE."""
 
-    def __init__(self, what: str, rows: int | None, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, what: str, rows: int | None, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, unit: str = "rows"
+    ) -> None:
         self.what = what
         self.rows = rows
         self.say = say
         self.clock = clock
+        self.unit = unit
         self.passed = 0
         self.started = self.said = clock()
 
@@ -60,4 +64,4 @@ class Lines:
             return
         self.said = now
         share = f" of {self.rows:,} ({self.passed / self.rows:.0%})" if self.rows else ""
-        self.say(f"{self.what}: {self.passed:,}{share} rows, {self.passed / (now - self.started):,.0f} rows/s")
+        self.say(f"{self.what}: {self.passed:,}{share} {self.unit}, {self.passed / (now - self.started):,.0f} {self.unit}/s")

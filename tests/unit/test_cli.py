@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from amtl import cli
 
-COMMANDS = ["sample", "ingest", "skip-day", "retrain", "promote", "rollback", "parent", "status", "inspect", "env"]
+COMMANDS = ["sample", "ingest", "fetch", "skip-day", "retrain", "promote", "rollback", "parent", "status", "inspect", "env"]
 
 
 def test_the_commands_are_these():
