@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 from torch import Tensor
 
-from amtl.data.vocabulary import SCHEMA, Vocabulary, types_in
+from amtl.data.vocabulary import Vocabulary, read_frame
 from amtl.errors import ArtifactError
 from amtl.files import publish_folder, publish_tensors, read_tensors, verify_manifest, write_manifest
 from amtl.model.ctr_model import TABLE, CTRModel, ModelConfig, restore, weights_of
@@ -30,7 +30,7 @@ class State:
 
     Attributes:
         fields: names of the embedded fields in table order, then of the numeric ones.
-        vocabulary: columns field, value, row (in the field), count, as in `Vocabulary.frame`.
+        vocabulary: columns field, value, row (in the field), count, frequency, as in `Vocabulary.frame`.
         types: embedded field to the type of its values, where the vocabulary says so.
     """
 
@@ -69,17 +69,18 @@ def read_state(path: Path) -> State:
     manifest = verify_manifest(path)
     if manifest.get("kind") != "state" or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{path} is no training state of format {FORMAT}; this version of amtl cannot read it")
+    vocabulary, types = read_frame(path / "vocabulary.parquet")
     try:
         state = State(
             config=ModelConfig.from_json(manifest["model"]),
             fields=tuple(manifest["fields"]),
             weights=read_tensors(path / "weights.safetensors"),
             moments=read_tensors(path / "optimizer.safetensors"),
-            vocabulary=pl.read_parquet(path / "vocabulary.parquet"),
-            types=types_in(path / "vocabulary.parquet"),
+            vocabulary=vocabulary,
+            types=types,
         )
-        if state.vocabulary.schema != SCHEMA or state.weights[TABLE].shape != (len(state.vocabulary), state.config.dim):
+        if state.weights[TABLE].shape != (len(state.vocabulary), state.config.dim):
             raise ValueError("the vocabulary is not the table's")
         return state
-    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} does not hold what its manifest says ({error}); fetch or make it again") from None

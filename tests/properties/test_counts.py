@@ -80,7 +80,7 @@ def counted_by_hand(frame):
 
 
 def as_counter(vocabulary):
-    return Counter({(field, value): count for field, value, _, count in vocabulary.frame.iter_rows() if count})
+    return Counter({(field, value): count for field, value, _, count, _ in vocabulary.frame.iter_rows() if count})
 
 
 @pytest.mark.parametrize("split", KINDS, ids=lambda split: f"{split['kind']}-{split.get('validation_by', '')}")
@@ -124,7 +124,7 @@ def test_fifty_growths_move_no_value(tmp_path):
         fresh = days.frame(40, day % 28, seed=day).with_columns(user=pl.Series(random.integers(0, 20 + 10 * day, 40)))
         days.write(tmp_path / "events", 0, fresh, f"{day:02d}.parquet")
         vocabulary = count(ev.partitions(tmp_path / "events"), events, CountParams(), vocabulary, tmp_path / "cache").vocabulary
-        rows = {(field, value): row for field, value, row, _ in vocabulary.frame.iter_rows()}
+        rows = {(field, value): row for field, value, row, *_ in vocabulary.frame.iter_rows()}
         assert all(rows[key] == row for key, row in seen.items())
         assert all((row == 0) == (value is None) for (_, value), row in rows.items())
         seen = rows

@@ -98,8 +98,8 @@ def test_the_parents_values_keep_their_rows_and_the_report_tells_the_new_ones(tm
     newcomers = days.frame(600, 4).with_columns(item=pl.lit("item new"))
     days.write(tmp_path / "events", 4, newcomers)
     child = run(tmp_path, base=parent)
-    rows = {(field, value): row for field, value, row, _ in child.vocabulary.frame.iter_rows()}
-    assert all(rows[field, value] == row for field, value, row, _ in parent.frame.iter_rows())
+    rows = {(field, value): row for field, value, row, *_ in child.vocabulary.frame.iter_rows()}
+    assert all(rows[field, value] == row for field, value, row, *_ in parent.frame.iter_rows())
     assert child.report["fields"]["item"] == {"values": parent.sizes["item"], "new": 1}
     assert child.report["fields"]["tags"] == {"values": 5, "new": 0}
 
