@@ -41,11 +41,20 @@ def install(root: Path, section: Mapping[str, Any], write: Callable[[Path], T], 
 
     Raises:
         DataError: another data set is here, and `replace` was not asked for.
+        ParamsError: params.yaml would not be valid with the section; nothing was changed.
     """
     refuse_other_name(root, section["name"], replace)
     _refuse_strangers(root, section["name"], replace)
+    path = root / "params.yaml"
+    text = described(path.read_text(encoding="utf-8"), section)
+    params.parse(yaml.safe_load(text), str(path))
     result = write(root / stages.EVENTS)
-    _describe_and_pin(root, section, replace)
+    if replace:
+        files.publish_text(path, text)
+    digest = data.pin(root)
+    if replace:
+        _reset_parent(root, digest)
+        _reset_skipped_days(root)
     return result
 
 
@@ -123,23 +132,13 @@ def _refuse_strangers(root: Path, name: str, replace: bool) -> None:
         raise DataError(f"{strangers[0]} was not written by `amtl sample`; to write the sample over it, add --replace")
 
 
-def _describe_and_pin(root: Path, section: Mapping[str, Any], replace: bool) -> None:
-    path = root / "params.yaml"
-    if replace:
-        files.publish_text(path, described(path.read_text(encoding="utf-8"), section))
-        params.load(path)
-    digest = data.pin(root)
-    if replace:
-        _reset_parent(root, digest)
-        _reset_skipped_days(root)
-
-
 def described(text: str, section: Mapping[str, Any]) -> str:
     """The text of params.yaml with another `events` section and its name under `register`; the rest stays as it is, to the byte."""
     text = _with_events(text, section)
     line, column = _document(text)["register"].lc.value("name")
     lines = text.splitlines(keepends=True)
-    rest = re.sub(r"^(\"[^\"]*\"|'[^']*'|[^\s,}#]+)", section["name"], lines[line][column:])
+    name = _flow(section["name"])
+    rest = re.sub(r"^(\"[^\"]*\"|'[^']*'|[^\s,}#]+)", lambda _: name, lines[line][column:])
     lines[line] = lines[line][:column] + rest
     return "".join(lines)
 

@@ -44,19 +44,30 @@ class Ingested:
         return said
 
 
-def published(root: Path, name: str, path: Path, replace: bool) -> Ingested:
-    """Bring a published data set in, whole.
+def published(root: Path, name: str, path: Path, replace: bool, replace_days: bool = False) -> Ingested:
+    """Bring a published data set in; once it is here, again only what is not here yet.
 
     Args:
         root: the workspace; the caller holds its lock.
         name: one of `PUBLISHED`.
         path: what its publisher ships.
         replace: swap the data set that is here.
+        replace_days: let days that are here with other content be replaced.
 
     Raises:
         DataError: the layout is not the official one; another data set is here and `replace` is not set.
     """
-    return _install(root, PUBLISHED[name].read(path, _today()), replace)
+    today = _today()
+    source = PUBLISHED[name].read(path, today)
+    here = sorted((root / stages.EVENTS).glob("date=*"))
+    dataset.refuse_other_name(root, name, replace)
+    if replace or not here:
+        return _install(root, source, replace)
+    if "time" not in source.section and here[0].name != f"date={today}":
+        raise DataError(
+            f"{name} is here already ({here[0].name}); it has no times, and would count twice: to bring it in again, add --replace"
+        )
+    return _add(root, source, replace_days)
 
 
 def proposed(patterns: Sequence[str], wishes: Wishes) -> tuple[tables.Table, Proposal]:

@@ -58,7 +58,7 @@ def _check_columns(path: Path, table: Table, made: list[Conversion]) -> None:
     if missing:
         raise DataError(
             f"{path} lacks {', '.join(missing)}, declared by params.yaml: events; it has {', '.join(present[:20])}. "
-            "For another data set say what its columns are (--label, --time, --field) and add --replace"
+            "For another data set say what its columns are (`amtl ingest --dry-run PATH` proposes it) and add --replace"
         )
     types = tables.types(path, table) if table.format == "parquet" else {}
     for one in made:
