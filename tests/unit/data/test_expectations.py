@@ -45,7 +45,7 @@ def verify(name, **arguments):
 def judge(tmp_path, suite, samples):
     """The findings of the suite about days of sound rows, of which only these samples are odd."""
     parts = days.days(tmp_path / "events", len(samples), rows=200)
-    profiles = pl.concat([profile(part, days.events()) for part in parts])
+    profiles = pl.concat([profile(part, days.events()).lines for part in parts])
     given = {part.day: sample for part, sample in zip(parts, samples, strict=True)}
     params = ValidateParams(max_null_share=1.0, label_rate=(0.0, 1.0))
     (tmp_path / "documents").mkdir()
