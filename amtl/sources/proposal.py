@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,9 @@ def propose(table: tables.Table, sample: pl.DataFrame, wishes: Wishes, name: str
         time=time,
         day=day,
         lists={field["name"]: wishes.separator for field in fields if columns[field["name"]].kind == "text" and field.get("kind") == "ids"},
-        nulls={column.name: column.null for column in columns.values() if column.null and column.name in {*_names(fields), *taken}},
+        nulls=_nulls(
+            columns, taken | {field["name"] for field in fields if field.get("kind") == "number" or field.get("type") == "integer"}
+        ),
         layout=table.layout if given else None,
     )
     return Proposal(section, reading, (*_notes(columns, reading), *left_out))
@@ -126,7 +128,7 @@ def reading_for(sample: pl.DataFrame, events: EventsParams, stored: Reading | No
     known = stored.time if stored and stored.time and stored.time.column == events.time else None
     time = _retold(sample, columns, events.time, known) if events.time in columns and events.time else known
     parsed = {events.label, events.time, *(field.name for field in events.fields if field.kind == "number" or field.type == "integer")}
-    nulls = {column.name: column.null for column in columns.values() if column.null and column.name in parsed}
+    nulls = _nulls(columns, parsed)
     if stored is None:
         return Reading(label=label, time=time, nulls=nulls)
     return stored.model_copy(update={"label": label, "time": time, "nulls": nulls | stored.nulls})
@@ -156,8 +158,9 @@ def _retold(sample: pl.DataFrame, columns: Mapping[str, Column], name: str, know
     return _time_reading(sample, columns[name], Wishes(time_zone=known.zone if known else None))
 
 
-def _names(fields: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [str(field["name"]) for field in fields]
+def _nulls(columns: Mapping[str, Column], parsed: Collection[str | None]) -> dict[str, str]:
+    """Column to the word that stands for no value; in text that is not parsed any word is a value."""
+    return {column.name: column.null for column in columns.values() if column.null and column.name in parsed}
 
 
 def _check_names(columns: Mapping[str, Column], wishes: Wishes) -> None:

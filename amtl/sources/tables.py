@@ -142,8 +142,6 @@ def sample(table: Table, rows: int = SAMPLED_ROWS) -> pl.DataFrame:
 def whole(table: Table) -> int:
     """Check that every line of a text table has as many values as the first, and count the rows of the table.
 
-    A line with an odd number of quotes is part of a value of several lines, and not judged.
-
     Raises:
         DataError: a line has more or fewer values, or is no UTF-8: file, line number.
     """
@@ -297,21 +295,43 @@ def _whole_file(path: Path, table: Table) -> int:
 
 
 def _whole_text(path: Path, layout: Layout, width: int) -> int:
+    """Rows of a text table whose lines are whole; line by line in polars, or by records where a value spans several lines."""
     line = pl.col("line")
-    quoted = line.str.contains('"', literal=True)
+    quotes = line.str.count_matches('"', literal=True)
+    bare = line.str.replace_all('"[^"]*"', "")
     lines = pl.scan_lines(path, name="line", row_index_name="number", row_index_offset=1)
-    odd = _cuts(line, layout) != width - 1
+    plain_odd = (quotes == 0) & (_cuts(line, layout) != width - 1)
     try:
-        figures = lines.select(rows=pl.len(), odd=(odd & ~quoted).any(), quoted=quoted.any()).collect(engine="streaming").row(0, named=True)
+        figures = (
+            lines.select(rows=pl.len(), odd=plain_odd.any(), quoted=(quotes > 0).any(), spanning=(quotes % 2 == 1).any())
+            .collect(engine="streaming")
+            .row(0, named=True)
+        )
+        if figures["spanning"]:
+            return _whole_records(path, layout, width)
         if figures["odd"]:
-            _refuse_odd_line(path, lines.filter(odd & ~quoted), line, layout, width)
+            _refuse_odd_line(path, lines.filter(plain_odd), line, layout, width)
         if figures["quoted"]:
-            bare = line.str.replace_all('"[^"]*"', "")
-            in_several_lines = bare.str.contains('"', literal=True)
-            _refuse_odd_line(path, lines.filter(quoted).filter(~in_several_lines & (_cuts(bare, layout) != width - 1)), bare, layout, width)
-    except pl.exceptions.PolarsError as error:
+            _refuse_odd_line(path, lines.filter((quotes > 0) & (_cuts(bare, layout) != width - 1)), bare, layout, width)
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(not_utf8(path) if "utf" in str(error).lower() else f"{path} cannot be read ({error}); deliver it again") from None
     return int(figures["rows"]) - layout.header
+
+
+def _whole_records(path: Path, layout: Layout, width: int) -> int:
+    """`_whole_text` by Python's csv module: exact for values of several lines, and slow."""
+    rows, first_line = 0, 1
+    records = csv.reader((line.decode("utf-8-sig") for line in text_lines(path)), delimiter=layout.delimiter)
+    try:
+        for record in records:
+            if len(record) != width:
+                raise _odd_line(path, first_line, len(record), layout, width)
+            rows, first_line = rows + 1, records.line_num + 1
+    except UnicodeDecodeError:
+        raise DataError(not_utf8(path)) from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path} line {first_line}: a quote is opened and not closed ({error}); mend the line") from None
+    return rows - layout.header
 
 
 def _cuts(line: pl.Expr, layout: Layout) -> pl.Expr:
@@ -319,10 +339,14 @@ def _cuts(line: pl.Expr, layout: Layout) -> pl.Expr:
 
 
 def _refuse_odd_line(path: Path, odd: pl.LazyFrame, bare: pl.Expr, layout: Layout, width: int) -> None:
-    """Raise for the first odd line that is not blank; blank ones at the end of a file do no harm."""
+    """Raise for the first odd line, if there is one; blank lines at the end of a file do no harm."""
     found = odd.select("number", values=_cuts(bare, layout) + 1, blank=bare.str.strip_chars() == "").head(1).collect(engine="streaming")
-    if not len(found):
-        return
-    number, values, blank = found.row(0)
-    has = "is blank" if blank else f"has {values} values, not {width}"
-    raise DataError(f"{path} line {number} {has}; mend or remove the line (a value that holds {layout.delimiter!r} needs quotes round it)")
+    if len(found):
+        number, values, blank = found.row(0)
+        raise _odd_line(path, number, 0 if blank else values, layout, width)
+
+
+def _odd_line(path: Path, number: int, values: int, layout: Layout, width: int) -> DataError:
+    has = f"has {values} value{'s' if values > 1 else ''}, not {width}" if values else "is blank"
+    mend = f"mend or remove the line (a value that holds {layout.delimiter!r} needs quotes round it)"
+    return DataError(f"{path} line {number} {has}; {mend}")
