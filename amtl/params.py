@@ -159,9 +159,22 @@ class ValidateParams(Section):
 
 
 class CountParams(Section):
-    """How values become rows."""
+    """How values become rows.
+
+    Values of at least `min_count` training occurrences get a row; of a field's values at most `max_rows` (one number for all fields, or
+    a number by field) have one, the most frequent. With a `half_life`, in days, an occurrence counts half of one that is so
+    many days younger: frequencies, which the layer reads and caps go by, then follow the newest days; counts stay exact.
+    """
 
     min_count: PositiveInt = 1
+    max_rows: PositiveInt | dict[str, PositiveInt] | None = None
+    half_life: PositiveFloat | None = None
+
+    def caps(self, events: EventsParams) -> dict[str, int]:
+        """Field to the most values that have a row, for the fields that have a cap."""
+        if isinstance(self.max_rows, int):
+            return {field.name: self.max_rows for field in events.embedded}
+        return dict(self.max_rows or {})
 
 
 class TrainParams(Section):
@@ -265,6 +278,17 @@ class Params(Section):
     evaluate: EvaluateParams = EvaluateParams()
     gate: GateParams = GateParams()
     register_: RegisterParams = Field(alias="register")
+
+    @model_validator(mode="after")
+    def _counting_fits_the_events(self) -> Params:
+        capped = self.count.max_rows if isinstance(self.count.max_rows, dict) else {}
+        known = [field.name for field in self.events.embedded]
+        unknown = [name for name in capped if name not in known]
+        if unknown:
+            raise ValueError(f"count.max_rows.{unknown[0]} names no field of kind id or ids; there are {', '.join(known)}")
+        if self.count.half_life is not None and self.events.time is None:
+            raise ValueError("count.half_life needs events.time: a day of import is no time; set it to null")
+        return self
 
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

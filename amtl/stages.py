@@ -68,6 +68,7 @@ def count(settings: Params) -> None:
 
     result = count_values(_accepted(settings.events), settings.events, settings.count, _parent_vocabulary(settings), CACHE)
     result.vocabulary.write(COUNT / "vocabulary.parquet")
+    files.publish(COUNT / "left_out.parquet", result.left_out.write_parquet)
     files.publish_json(COUNT / "split.json", result.bounds.to_json())
     files.publish_json(COUNT / "scaling.json", {"mean": result.scaling.mean, "std": result.scaling.std})
     files.publish_json(COUNT / "report.json", result.report)

@@ -1,11 +1,14 @@
 """Counting: what a run counts anew, what it uses again, and what it reports."""
 
+import shutil
+
 import days
 import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data.counts import Moments, count
+from amtl.data.counts import count
+from amtl.data.partials import Moments
 from amtl.data.split import select
 from amtl.errors import DataError
 from amtl.params import CountParams
@@ -13,8 +16,8 @@ from amtl.params import CountParams
 EVENTS = days.events()
 
 
-def run(tmp_path, events=EVENTS, base=None, min_count=1):
-    return count(ev.partitions(tmp_path / "events"), events, CountParams(min_count=min_count), base, tmp_path / "cache")
+def run(tmp_path, events=EVENTS, base=None, **params):
+    return count(ev.partitions(tmp_path / "events"), events, CountParams(**params), base, tmp_path / "cache")
 
 
 def names(*numbers):
@@ -79,16 +82,36 @@ def test_settings_that_change_no_count_use_the_counts_again(tmp_path, changes, c
     assert len(run(tmp_path, days.events(**changes)).report["counted"]) == counted
 
 
-def test_a_damaged_count_is_made_again(tmp_path):
+@pytest.mark.parametrize("room", ["counts", "blocks"])
+def test_a_flipped_byte_in_any_kept_file_changes_no_count(tmp_path, room):
+    days.days(tmp_path / "events", 9, rows=30)
+    events = days.events(split=days.SPLIT | {"kind": "random"})
+    first = run(tmp_path, events)
+    shutil.rmtree(tmp_path / "cache" / ("blocks" if room == "counts" else "none"), ignore_errors=True)
+    for path in sorted((tmp_path / "cache" / room).rglob("*.*")):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    again = run(tmp_path, events)
+    assert len(again.report["counted"]) == (9 if room == "counts" else 0)
+    assert again.vocabulary.frame.equals(first.vocabulary.frame)
+    assert again.scaling == first.scaling
+    assert run(tmp_path, events).report["counted"] == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "replaced", "removed"])
+def test_a_damaged_count_is_made_again(tmp_path, damage):
     days.days(tmp_path / "events", 4)
     first = run(tmp_path)
-    paths = sorted((tmp_path / "cache" / "counts").iterdir())
-    for path in paths[::2]:
-        path.write_bytes(path.read_bytes()[:-20])
-    for path in paths[1::2]:
-        pl.DataFrame({"a": [1]}).write_parquet(path)
+    for path in (tmp_path / "cache" / "counts").rglob("manifest.json" if damage == "cut" else "000.parquet"):
+        if damage == "cut":
+            path.write_bytes(path.read_bytes()[:-20])
+        elif damage == "replaced":
+            pl.DataFrame({"a": [1]}).write_parquet(path)
+        else:
+            path.unlink()
     again = run(tmp_path)
-    assert len(again.report["counted"]) == 4
+    assert len(again.report["counted"]) >= 2
     assert again.vocabulary.frame.equals(first.vocabulary.frame)
 
 
@@ -100,14 +123,64 @@ def test_the_parents_values_keep_their_rows_and_the_report_tells_the_new_ones(tm
     child = run(tmp_path, base=parent)
     rows = {(field, value): row for field, value, row, *_ in child.vocabulary.frame.iter_rows()}
     assert all(rows[field, value] == row for field, value, row, *_ in parent.frame.iter_rows())
-    assert child.report["fields"]["item"] == {"values": parent.sizes["item"], "new": 1}
-    assert child.report["fields"]["tags"] == {"values": 5, "new": 0}
+    nothing = {"min_count": 0, "max_rows": 0}
+    assert child.report["fields"]["item"] == {"values": parent.sizes["item"], "new": 1, "dropped": 0, "left_out": nothing}
+    assert child.report["fields"]["tags"] == {"values": 5, "new": 0, "dropped": 0, "left_out": nothing}
 
 
-def test_rare_values_get_no_row(tmp_path):
+def test_rare_values_get_no_row_and_are_listed(tmp_path):
     days.days(tmp_path / "events", 4)
-    frequent = run(tmp_path, min_count=5).vocabulary.frame.filter(pl.col("row") > 0)
-    assert frequent["count"].min() >= 5
+    everything, found = run(tmp_path), run(tmp_path, min_count=5)
+    assert found.vocabulary.frame.filter(pl.col("row") > 0)["count"].min() >= 5
+    rare = everything.vocabulary.frame.filter((pl.col("row") > 0) & (pl.col("count") < 5))
+    assert (
+        found.left_out.select("field", "value", "count")
+        .sort("field", "value")
+        .equals(rare.select("field", "value", "count").sort("field", "value"))
+    )
+    assert set(found.left_out["reason"]) == {"min_count"}
+    assert {name: entry["left_out"]["min_count"] for name, entry in found.report["fields"].items()} == {
+        name: len(rare.filter(pl.col("field") == name)) for name in ("user", "item", "tags")
+    }
+
+
+def test_values_over_the_cap_share_the_unknown_row_and_are_listed(tmp_path):
+    days.days(tmp_path / "events", 4)
+    everything = run(tmp_path).vocabulary.frame.filter(pl.col("field") == "user")
+    found = run(tmp_path, max_rows={"user": 7})
+    users = found.vocabulary.frame.filter(pl.col("field") == "user")
+    assert users.head(8)["value"].to_list() == everything.head(8)["value"].to_list()
+    assert len(users) == 8
+    assert users["count"].sum() == everything["count"].sum()
+    assert sorted(found.left_out["value"]) == sorted(everything[8:]["value"])
+    assert set(found.left_out["reason"]) == {"max_rows"}
+    assert found.report["fields"]["user"]["left_out"] == {"min_count": 0, "max_rows": len(everything) - 8}
+    assert found.report["fields"]["item"]["left_out"]["max_rows"] == 0
+
+
+def test_unsound_rows_are_not_counted(tmp_path):
+    days.days(tmp_path / "events", 4)
+    clean = run(tmp_path, days.events(split=days.SPLIT | {"kind": "random"})).vocabulary.frame
+    days.write(tmp_path / "events", 1, days.frame(5, 1, seed=3).with_columns(item=pl.lit("\ufffd")), "more.parquet")
+    assert run(tmp_path, days.events(split=days.SPLIT | {"kind": "random"})).vocabulary.frame.equals(clean)
+
+
+def test_another_day_reads_few_files_and_a_mended_day_changes_only_its_blocks(tmp_path):
+    def blocks():
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "blocks").iterdir()}
+
+    events = days.events(split=days.SPLIT | {"kind": "random"})
+    days.days(tmp_path / "events", 22, rows=20)
+    run(tmp_path, events)
+    before = blocks()
+    days.write(tmp_path / "events", 22, days.frame(20, 22))
+    run(tmp_path, events)
+    assert len(blocks().keys() - before.keys()) <= 2
+    assert before.items() <= blocks().items()
+    before = blocks()
+    days.write(tmp_path / "events", 0, days.frame(20, 0, seed=5))
+    run(tmp_path, events)
+    assert 1 <= len(blocks().keys() - before.keys()) <= 2
 
 
 def test_a_split_that_leaves_a_part_empty_is_refused(tmp_path):

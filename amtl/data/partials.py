@@ -1,0 +1,156 @@
+"""Counts of one partition, kept under the digest of all that they depend on: a new day costs one day.
+
+Values are grouped in the type in which they lie in the events, a column at a time, so that memory holds one column's
+distinct values and never the rows. Which rows train is found first, once, as one bit a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from amtl.data.events import Partition, collect, scan, soundness
+from amtl.data.split import PARTS, SplitBounds, TimeRange, held_out_by_hash, membership, time_range
+from amtl.data.tallies import Tally, find_tally, write_tally
+from amtl.files import digest_of
+from amtl.params import EventsParams, FieldParams
+
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and sum of squared deviations of a numeric field; missing numbers are left out."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def merged(self, other: Moments) -> Moments:
+        """Moments of both sets together (Chan, Golub and LeVeque 1979): exact for any size of the mean."""
+        count = self.count + other.count
+        if count == 0:
+            return self
+        step = other.mean - self.mean
+        mean = self.mean + step * other.count / count
+        return Moments(count, mean, self.squares + other.squares + step**2 * self.count * other.count / count)
+
+
+@dataclass(frozen=True)
+class Partial:
+    """Counts of one partition.
+
+    Attributes:
+        tally: the counts on disk, over the rows counted.
+        rows: rows counted ("train"), and for splits without bounds also those of "validation" and "test".
+        times: extent of the whole partition in time, for a split by time.
+        moments: of each numeric field, over the rows counted.
+        remake: count the partition again, whatever is on disk.
+    """
+
+    tally: Tally
+    rows: dict[str, int]
+    times: TimeRange | None
+    moments: dict[str, Moments]
+    remake: Callable[[], Partial]
+
+    @property
+    def extent(self) -> TimeRange:
+        """Rows and first and last moment of the partition; without a split by time, of the rows counted."""
+        return self.times or TimeRange(self.rows["train"], None, None)
+
+
+def partial_of(part: Partition, events: EventsParams, bounds: SplitBounds, folder: Path) -> tuple[Partial, bool]:
+    """The partial of a partition, from `folder` or made, and whether it was there already. The counts are not yet read."""
+    tally = find_tally(folder / _key(part, events, bounds))
+    if tally is None:
+        return make_partial(part, events, bounds, folder), False
+    try:
+        return _opened(tally, lambda: make_partial(part, events, bounds, folder)), True
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return make_partial(part, events, bounds, folder), False
+
+
+def make_partial(part: Partition, events: EventsParams, bounds: SplitBounds, folder: Path) -> Partial:
+    """Count a partition's training rows; if the split is by time and has no bounds yet, as if all of it were old enough."""
+    rows = scan([part], events)
+    marks = _marks(rows, events, bounds)
+    by_name = {field.name: field for field in events.embedded}
+    figures = _figures(rows, events, marks)
+    summary = {
+        "rows": {"train": figures["rows"]} if events.split.kind == "time" else {name: int(marks[name].sum()) for name in PARTS},
+        "times": time_range(part, events).to_json() if events.split.kind == "time" else None,
+        "moments": {field.name: [figures[f"{field.name}/{name}"] for name in ("count", "mean", "squares")] for field in events.numbers},
+    }
+    tally = write_tally(
+        folder / _key(part, events, bounds),
+        tuple(sorted(by_name)),
+        lambda name: collect(_field_counts(rows, by_name[name], marks)),
+        summary,
+    )
+    return _opened(tally, lambda: make_partial(part, events, bounds, folder))
+
+
+def _opened(tally: Tally, remake: Callable[[], Partial]) -> Partial:
+    summary = tally.summary
+    moments = {name: Moments(*values) for name, values in summary["moments"].items()}
+    return Partial(tally, summary["rows"], summary["times"] and TimeRange.from_json(summary["times"]), moments, remake)
+
+
+def _marks(rows: pl.LazyFrame, events: EventsParams, bounds: SplitBounds) -> pl.DataFrame:
+    """One Boolean a row for each part of the split that matters; no column if every row trains."""
+    if events.split.kind != "time":
+        return collect(rows.select(membership(events, bounds, name).alias(name) for name in PARTS))
+    if bounds != SplitBounds():
+        return collect(rows.select(membership(events, bounds, "train").alias("train")))
+    if events.split.validation_by == "random":
+        return collect(rows.select((~held_out_by_hash(events)).alias("train")))
+    return pl.DataFrame()
+
+
+def _trained(rows: pl.LazyFrame, marks: pl.DataFrame) -> pl.LazyFrame:
+    """The training rows of a frame of some columns."""
+    if not marks.width:
+        return rows
+    beside = marks.lazy().select(pl.col("train").alias("(train)"))
+    return pl.concat([rows, beside], how="horizontal").filter("(train)").drop("(train)")
+
+
+def _figures(rows: pl.LazyFrame, events: EventsParams, marks: pl.DataFrame) -> dict[str, Any]:
+    numbers = [field.name for field in events.numbers]
+    trained = _trained(rows.select(events.label, *numbers), marks)
+    moments = [expression.alias(f"{name}/{figure}") for name in numbers for figure, expression in _moments_of(pl.col(name)).items()]
+    return collect(trained.select(pl.len().alias("rows"), *moments)).row(0, named=True)
+
+
+def _moments_of(number: pl.Expr) -> dict[str, pl.Expr]:
+    squares = number.var(ddof=0).fill_null(0.0) * number.count()
+    return {"count": number.count(), "mean": number.mean().fill_null(0.0), "squares": squares}
+
+
+def _field_counts(rows: pl.LazyFrame, field: FieldParams, marks: pl.DataFrame) -> pl.LazyFrame:
+    """Occurrences of each value; every value of a list counts, an empty list counts as one missing value."""
+    values = _trained(rows.select(pl.col(field.name).alias("value")), marks)
+    if field.kind == "ids":
+        values = values.explode("value", empty_as_null=True, keep_nulls=True)
+    return values.group_by("value").agg(pl.len().cast(pl.Int64).alias("count"))
+
+
+def _key(part: Partition, events: EventsParams, bounds: SplitBounds) -> str:
+    """Digest of everything that a partial's numbers depend on; the order of fields is no part of it."""
+    split = events.split
+    settings = {
+        "format": FORMAT,
+        "partition": [part.day, part.digest],
+        "sound": soundness(events),
+        "fields": sorted([field.name, field.kind, field.type] for field in events.fields),
+        "time": [events.time, split.validation_by, bounds.to_json()] if split.kind == "time" else None,
+        "held_out": [split.seed, split.test, split.validation] if split.kind == "time" and split.validation_by == "random" else None,
+        "random": [events.time, split.seed, split.test, split.validation] if split.kind == "random" else None,
+        "column": split.column,
+    }
+    return digest_of(settings)
