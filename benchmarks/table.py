@@ -26,7 +26,14 @@ Made by `python -m benchmarks.table` from the raw results in `benchmarks/results
 def page(results: dict[str, dict[str, Any]]) -> str:
     """The whole page."""
     sections = [HEAD]
-    for name, section in (("quality", _quality), ("step", _step), ("pipeline", _pipeline), ("movielens", _movielens)):
+    for name, section in (
+        ("quality", _quality),
+        ("step", _step),
+        ("pipeline", _pipeline),
+        ("movielens", _movielens),
+        ("loading", _loading),
+        ("ingest", _ingest),
+    ):
         sections += [section(results[file], file) for file in sorted(results) if file.split("-")[0] == name]
     return "\n".join(sections)
 
@@ -138,6 +145,48 @@ test; random: a hash of the row. The logistic regression is trained on the same 
 
 | split | seeds | amtl | fixed width | one-hot logistic regression | table bytes saved |
 |---|---|---|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def _loading(raw: dict[str, Any], file: str) -> str:
+    rows = [
+        f"| {run['fields']} | {run['rows']:,} | {run['warm']['cpu']:.1f} ({run['warm']['wall']:.1f}) | {run['cold']['cpu']:.1f} ({run['cold']['wall']:.1f}) | "
+        f"{run['floor']['cpu']:.0f} | {run['parquet']['cpu']:.0f} | {run['step']['cpu']:.3f} | **{run['warm']['cpu'] / run['step']['cpu']:.0f}** | "
+        f"{run['encode']['cpu']:.2f} | {run['bytes_a_row']:.0f} |"
+        for run in raw["results"]
+    ]
+    return f"""## The loader beside the training step's appetite
+
+`python -m benchmarks.loading`, {_machine(raw)}. Million rows a CPU second (wall second), medians of 5 interleaved repeats: encoded rows on disk, shuffled out of core, in
+batches of 4096; *dropped* is after the file's pages were dropped from the page cache. Bare reads of the same row groups, unused: of the loader's own Arrow file,
+and of Parquet with a column a field. The step is the real trainer's, D = 64, mlp 256-128, one thread. Asked: the loader gives at least 10 times
+what the step takes. Encoding (raw Parquet to rows of the table, once for a vocabulary) and the file's bytes are beside.
+
+| fields | rows | shuffled | shuffled, dropped | bare Arrow | bare Parquet | step | loader / step | encoding | bytes a row |
+|---|---|---|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def _ingest(raw: dict[str, Any], file: str) -> str:
+    runs = {(run["bytes"], run["way"]): run for run in raw["results"]}
+    names = {"one_file": "polars: scan, sink into one file", "by_day": "polars: times parsed, a folder a day", "amtl": "**amtl ingest**"}
+    rows = []
+    for size, way in runs:
+        run, peer = runs[size, way], runs[size, "by_day"]
+        rows.append(
+            f"| {size / 1e9:.1f} | {names[way]} | {run['rows'] / run['wall_s'] / 1e6:.2f} | {peer['wall_s'] / run['wall_s']:.2f} | "
+            f"{run['cpu_s'] / peer['cpu_s']:.2f} | {run['peak_anonymous_bytes'] / 1e6:.0f} | {run['peak_bytes'] / 1e6:.0f} |"
+        )
+    return f"""## Ingest of a large CSV
+
+`python -m benchmarks.ingest`, {_machine(raw)}. Seven columns (a time, a label, integer and text ids, a number), a process for each run. amtl also counts the values of every line
+(polars fills short lines up with nulls) and flushes to disk. Rates and CPU seconds are beside polars' scan, parse and sink by day. Asked: rows/s beside polars' own; memory that does
+not grow with the file (without the pages of files that are mapped, which the system takes back when it needs them).
+
+| GB | what | M rows/s | rate beside polars by day | CPU beside it | peak memory MB | with mapped pages MB |
+|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 """
 
