@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ from amtl import environment, files
 from amtl.errors import AmtlError, DataError, ParamsError
 
 if TYPE_CHECKING:
-    from amtl.sources.proposal import Proposal, Wishes
+    from amtl.sources.proposal import Wishes
     from amtl.sources.tables import Table
 
 app = typer.Typer(
@@ -103,8 +103,10 @@ def ingest(
     mark = {"\\t": "\t"}.get(delimiter or "", delimiter)
     wishes = Wishes(label, time, fields, numbers, lists, separator, name, time_format, time_zone, split, day_column, mark, header)
     published, patterns = _published(what)
+    if published and wishes.any:
+        raise ParamsError(f"options about columns go with files; {published} has a section of its own (--dry-run shows it)")
     if dry_run:
-        _show_proposal(flow.proposed(patterns, wishes)[1])
+        _show_section(*flow.dry_run(published, patterns, wishes))
         return
     with _workspace() as root, files.workspace_lock(root):
         if published:
@@ -290,12 +292,12 @@ def _published(what: list[str]) -> tuple[str | None, list[str]]:
     return name, paths
 
 
-def _show_proposal(proposal: Proposal) -> None:
+def _show_section(section: dict[str, Any], notes: Sequence[str]) -> None:
     """The `events` section on stdout, notes on stderr."""
     from flows.dataset import events_lines
 
-    typer.echo("".join(["events:\n", *events_lines(proposal.section)]), nl=False)
-    for note in proposal.notes:
+    typer.echo("".join(["events:\n", *events_lines(section)]), nl=False)
+    for note in notes:
         typer.echo(f"note: {note}", err=True)
 
 
@@ -311,7 +313,8 @@ def _ask_for_columns(table: Table, wishes: Wishes) -> Wishes:
     label = typer.prompt("label (COLUMN, COLUMN>=4 or COLUMN=yes)", default=labels[0] if len(labels) == 1 else None)
     time = wishes.time or typer.prompt("time (COLUMN or none)", default=times[0] if times else NO_TIME)
     asked = dataclasses.replace(wishes, label=label, time=time)
-    _show_proposal(propose(table, sample, asked, wishes.name or table.paths[0].name.partition(".")[0]))
+    proposal = propose(table, sample, asked, wishes.name or table.paths[0].name.partition(".")[0])
+    _show_section(proposal.section, proposal.notes)
     if not typer.confirm("bring the data in like this?", default=True):
         raise DataError("nothing was changed; say what the columns are with --label, --time, --field, --number, --list")
     return asked

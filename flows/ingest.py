@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -42,6 +43,24 @@ class Ingested:
             [f"{self.name}: {span(self.days.written)} in data/events; data.dvc pins them; next: amtl retrain"] if self.days.written else []
         )
         return said
+
+
+def dry_run(name: str | None, patterns: Sequence[str], wishes: Wishes) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The `events` section that would be written, and what the user should know.
+
+    Args:
+        name: of a published data set; None for a user's files.
+        patterns: where it lies.
+        wishes: what the user said about the columns.
+
+    Raises:
+        DataError: the layout is not the official one; or as `proposed`.
+    """
+    if name:
+        source = PUBLISHED[name].read(Path(patterns[0]), _today())
+        return source.section, source.notes
+    _, proposal = proposed(patterns, wishes)
+    return proposal.section, proposal.notes
 
 
 def published(root: Path, name: str, path: Path, replace: bool, replace_days: bool = False) -> Ingested:
@@ -105,7 +124,8 @@ def files(root: Path, patterns: Sequence[str], wishes: Wishes, replace: bool, re
     table, proposal = proposed(patterns, wishes)
     if not replace:
         dataset.refuse_other(root, proposal.section)
-    source = mapped.read(table, proposal.section, proposal.reading, _today(), proposal.notes)
+    with shown("checking lines", None):
+        source = mapped.read(table, proposal.section, proposal.reading, _today(), proposal.notes)
     return _install(root, source, replace) if replace else _add(root, source, replace_days)
 
 
@@ -120,7 +140,8 @@ def _delivered(root: Path, patterns: Sequence[str]) -> Source:
         tables.open_table(paths, stored.layout.delimiter, stored.layout.header) if stored and stored.layout else tables.open_table(paths)
     )
     reading = reading_for(tables.sample(table), events, stored)
-    return mapped.read(table, section, reading, _today())
+    with shown("checking lines", None):
+        return mapped.read(table, section, reading, _today())
 
 
 def _with_label(patterns: Sequence[str], wishes: Wishes, ask: Ask | None) -> Wishes:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import polars as pl
 
+from amtl.data.columns import SMALLER
 from amtl.sources import times
 
 Kind = Literal["integer", "number", "boolean", "text", "integers", "texts", "time", "nothing", "other"]
@@ -44,6 +45,11 @@ def zero_one(columns: Mapping[str, Column]) -> list[str]:
 def timely(columns: Mapping[str, Column]) -> list[str]:
     """Columns of times."""
     return [column.name for column in columns.values() if column.kind == "time"]
+
+
+def is_wide(dtype: pl.DataType) -> bool:
+    """Whether a type has integers beyond 64 bits with a sign; those are brought in as text."""
+    return dtype.is_integer() and dtype not in SMALLER
 
 
 def _described(series: pl.Series) -> Column:
@@ -83,6 +89,8 @@ def _kind(values: pl.Series) -> tuple[Kind, str | None]:
     if form:
         return "time", form
     kind = _kind_of_type(values.dtype)
+    if kind == "integer" and values.cast(pl.Int64, strict=False).null_count():
+        return "text", None
     if kind == "text":
         kind = _kind_of_text(values.cast(pl.String))
     pattern = times.told_pattern(values.cast(pl.String)) if kind == "text" else None
@@ -91,7 +99,7 @@ def _kind(values: pl.Series) -> tuple[Kind, str | None]:
 
 def _kind_of_type(dtype: pl.DataType) -> Kind:
     if isinstance(dtype, pl.List | pl.Array):
-        inner = _kind_of_type(dtype.inner)  # type: ignore[arg-type]
+        inner = "text" if is_wide(dtype.inner) else _kind_of_type(dtype.inner)  # type: ignore[arg-type]
         return "integers" if inner == "integer" else "texts" if inner == "text" else "other"
     if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
         return "text"

@@ -7,11 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from amtl.data.columns import Column, misfit
+from amtl.data.columns import LISTS, TEXTS, Column, inner_type, misfit
 from amtl.errors import DataError
 from amtl.params import EventsParams
 from amtl.sources import faults, tables
 from amtl.sources.conversions import METADATA, Conversion, Reading, conversions, read_types
+from amtl.sources.kinds import is_wide
 from amtl.sources.source import DAY, Source, declared
 from amtl.sources.tables import Table
 
@@ -62,7 +63,13 @@ def _check_columns(path: Path, table: Table, made: list[Conversion]) -> None:
         )
     types = tables.types(path, table) if table.format == "parquet" else {}
     for one in made:
-        dtype = types.get(one.column)
-        problem = one.role and dtype is not None and not isinstance(dtype, pl.Boolean) and misfit(Column(one.column, one.role), dtype)
+        problem = one.role and one.column in types and _misfit(Column(one.column, one.role), types[one.column])
         if problem:
             raise DataError(f"{path}: {problem}")
+
+
+def _misfit(column: Column, dtype: pl.DataType) -> str | None:
+    """`columns.misfit`, but that integers beyond 64 bits and truth values fit text, which holds them exactly."""
+    inner = inner_type(dtype) if column.role in LISTS else dtype
+    as_text = column.role in {*TEXTS, "split"} and inner is not None and (is_wide(inner) or isinstance(inner, pl.Boolean))
+    return None if as_text else misfit(column, dtype)

@@ -122,8 +122,8 @@ def read(path: Path, table: Table, types: Mapping[str, pl.DataType], nulls: Mapp
     present = columns(path, table)
     if table.layout is not None:
         frame = _scan_text(path, table.layout, {name: types.get(name, pl.String()) for name in present}, nulls or {})
-    elif table.format == "ndjson":
-        frame = pl.scan_ndjson(path, schema={name: types[name] for name in types if name in present})
+    elif table.format == "ndjson":  # a key may come after the first lines, by which `columns` judges
+        return pl.scan_ndjson(path, schema=dict(types))
     else:
         frame = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     return frame.select(pl.col(name) if name in present else pl.lit(None, types[name]).alias(name) for name in types)

@@ -12,6 +12,7 @@ from amtl.data.events import partitions
 from amtl.data.skipped import SkippedDays
 from amtl.errors import DataError, ParamsError
 from amtl.sources.proposal import Wishes
+from amtl.sources.tables import open_table
 from flows import data, ingest
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
@@ -147,3 +148,25 @@ def test_wrong_names_are_told(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParamsError, match=message):
         CliRunner().invoke(cli.app, ["ingest", *arguments], catch_exceptions=False)
+
+
+def test_dry_run_shows_what_a_published_data_set_would_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(cli.app, ["ingest", "--dry-run", "frappe", str(write(tmp_path / "frappe", FRAPPE))])
+    assert yaml.safe_load(shown.stdout)["events"]["name"] == "frappe"
+
+
+@pytest.mark.parametrize(("answers", "label"), [("\n\n\n", "click"), ("price>=3\nnone\ny\n", "price>=3")])
+def test_label_and_time_are_asked_for_and_agreed(tmp_path, answers, label):
+    table = open_table([delivery(tmp_path)])
+    with CliRunner().isolation(input=answers) as streams:
+        asked = cli._ask_for_columns(table, Wishes(name="clicks"))
+        shown = streams[0].getvalue().decode()
+    assert asked == Wishes(label=label, time="ts" if label == "click" else "none", name="clicks")
+    assert "columns: ts (time), click (integer), user (text), price (number)" in shown
+    assert "name: clicks" in shown
+
+
+def test_a_proposal_that_is_not_agreed_to_changes_nothing(tmp_path):
+    with CliRunner().isolation(input="\n\nn\n"), pytest.raises(DataError, match="nothing was changed; say what the columns are"):
+        cli._ask_for_columns(open_table([delivery(tmp_path)]), Wishes())

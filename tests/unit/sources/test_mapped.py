@@ -10,7 +10,7 @@ import pytest
 from amtl.data import events as ev
 from amtl.errors import DataError
 from amtl.params import EventsParams
-from amtl.sources import mapped
+from amtl.sources import mapped, tables
 from amtl.sources.conversions import Reading
 from amtl.sources.proposal import Wishes, reading_for
 from amtl.sources.tables import find, open_table, sample
@@ -203,3 +203,28 @@ def test_a_file_that_lacks_a_column_or_has_another_type_is_refused(tmp_path):
     frame.drop("device", "price").write_parquet(tmp_path / "changed.parquet")
     source = mapped.read(open_table([tmp_path / "changed.parquet"]), proposal.section, proposal.reading, "2026-03-01")
     assert source.frame.collect()["device"].to_list() == [None] * 3
+
+
+def test_integers_beyond_64_bits_are_text(tmp_path):
+    big = 2**64 - 1
+    frame = pl.DataFrame(
+        {"y": [1, 0, 1], "u": [big, 1, big], "l": [[big], [], [1]]}, schema_overrides={"u": pl.UInt64, "l": pl.List(pl.UInt64)}
+    )
+    frame.write_parquet(tmp_path / "e.parquet")
+    (tmp_path / "e.ndjson").write_text("".join(json.dumps(row) + "\n" for row in frame.to_dicts()))
+    for name in ("e.parquet", "e.ndjson"):
+        rows, section = ingested(tmp_path / name, tmp_path / "events", Wishes())
+        assert [(field.kind, field.type) for field in section.fields] == [("id", "string"), ("ids", "string")]
+        assert rows["u"].to_list() == [str(big), "1", str(big)]
+        assert rows["l"].to_list() == [[str(big)], [], ["1"]]
+
+
+def test_a_key_that_comes_late_in_ndjson_is_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "SAMPLED_ROWS", 2)
+    path = tmp_path / "e.ndjson"
+    path.write_text('{"y": 1, "u": "a", "v": "b"}\n{"y": 0, "u": "b", "v": "c"}\n')
+    _, proposal = proposed([str(path)], Wishes())
+    section = {**proposal.section, "fields": [*proposal.section["fields"], {"name": "late", "optional": True}]}
+    path.write_text(path.read_text() + '{"y": 0, "u": "b", "v": "c", "late": "here"}\n')
+    source = mapped.read(open_table([path]), section, proposal.reading, "2026-03-01")
+    assert source.frame.collect()["late"].to_list() == [None, None, "here"]
