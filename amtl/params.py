@@ -82,12 +82,15 @@ class EventsParams(Section):
     """What a raw event looks like, and how events are split.
 
     A row whose time is more than `hours_off_day` hours before or after its partition's day (UTC) does not count; null: any time does.
+    `compare_days`: whether a day's volume, label rate and new values are judged by the days before it; false for a finished collection
+    whose days are few events each.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     label: Annotated[str, Field(min_length=1)]
     time: str | None = None
     hours_off_day: NonNegativeFloat | None = 24
+    compare_days: bool = True
     split: SplitParams = SplitParams()
     fields: Annotated[tuple[FieldParams, ...], Field(strict=False, min_length=1)]
 
@@ -169,6 +172,14 @@ class CountParams(Section):
     min_count: PositiveInt = 1
     max_rows: PositiveInt | dict[str, PositiveInt] | None = None
     half_life: PositiveFloat | None = None
+
+    @field_validator("max_rows", mode="before")
+    @classmethod
+    def _rows(cls, max_rows: Any) -> Any:
+        entries = max_rows if isinstance(max_rows, dict) else {"": max_rows}
+        if max_rows is not None and not all(isinstance(name, str) and type(rows) is int and rows >= 1 for name, rows in entries.items()):
+            raise ValueError("must be null, a whole number from 1, or {field: whole number from 1}")
+        return max_rows
 
     def caps(self, events: EventsParams) -> dict[str, int]:
         """Field to the most values that have a row, for the fields that have a cap."""
@@ -361,6 +372,8 @@ def _sentence(problem: Any, raw: Any) -> str:
     if problem["type"] == "missing":
         return f"{key} is missing"
     message = problem["msg"].removeprefix("Value error, ")
+    if not location and problem["type"] == "value_error":  # sections that do not fit together: the message names the keys
+        return message
     return f"{key}: {message[0].lower()}{message[1:]} (got {_short(problem.get('input'))})"
 
 

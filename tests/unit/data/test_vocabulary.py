@@ -193,3 +193,43 @@ def test_what_is_no_vocabulary_is_refused(tmp_path):
     pl.DataFrame({"field": ["user"], "value": ["1"], "row": ["1"], "count": [1]}).write_parquet(path)
     with pytest.raises(ArtifactError, match="vocabulary"):
         Vocabulary.read(path, EVENTS)
+
+
+def test_a_file_without_frequencies_reads_as_if_nothing_was_decayed(vocabulary, tmp_path):
+    vocabulary.frame.drop("frequency").write_parquet(tmp_path / "vocabulary.parquet")
+    assert Vocabulary.read(tmp_path / "vocabulary.parquet", EVENTS).frame.equals(vocabulary.frame)
+
+
+def test_what_the_layer_reads_is_the_frequency():
+    counts = counted(user={"7": 8, "8": 2, None: 10}).with_columns(frequency=pl.Series([2.0, 1.5, 1.5]))
+    vocabulary = Vocabulary.empty(EVENTS).grow(counts)
+    assert vocabulary.counts_V.tolist() == [10, 8, 2, 0]
+    assert vocabulary.frequencies_V.tolist() == [1.5, 2.0, 1.5, 0.0]
+    assert vocabulary.exposures_V(0.4, 20).tolist() == [1.5 + 2, 2.0, 1.5, 8.0]
+
+
+def test_rows_and_offsets_do_not_end_at_31_bits():
+    far = 2**31 + 5
+    rows = [("user", None, 0, 0, 0.0), ("user", "7", far, 1, 1.0), ("tags", None, 0, 0, 0.0), ("tags", "a", far, 1, 1.0)]
+    vocabulary = Vocabulary(pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("field", "row"), {"user": "integer", "tags": "string"})
+    grown = vocabulary.grow(counted(user={"7": 1, "9": 1}, tags={"a": 1, "b": 2}))
+    assert rows_of(grown)["user", "9"] == (far + 1, 1)
+    assert grown.offsets == {"user": 0, "tags": far + 2}
+    assert grown.rows == 2 * (far + 2)
+    assert grown.lookup.rows("tags", pl.Series(["b", "c"])).tolist() == [2 * far + 3, far + 2]
+
+
+EXTREME = {
+    "user": [-(2**63), 2**63 - 1, 0, -1, 2**53 + 1, 2**53],
+    "tags": ["", " ", "null", "None", "\U0001f600", "é", "e\u0301", "\u202e", "a" * 5000, "A"],
+}
+
+
+@pytest.mark.parametrize("field", EXTREME)
+def test_every_id_and_every_text_has_a_row_of_its_own(field, tmp_path):
+    values = EXTREME[field]
+    Vocabulary.empty(EVENTS).grow(counted(**{field: {str(value): 1 for value in values}})).write(tmp_path / "vocabulary.parquet")
+    lookup = Vocabulary.read(tmp_path / "vocabulary.parquet", EVENTS).lookup
+    found = lookup.rows(field, pl.Series([*values, None], dtype=pl.Int64 if field == "user" else pl.String)).tolist()
+    assert len(set(found)) == len(values) + 1
+    assert found[-1] == min(found)

@@ -346,3 +346,20 @@ def test_train_is_a_function_of_its_inputs(problem):
         with_settings(problem, train={"seed": 1}).settings, problem.vocabulary, problem.train, problem.validation, None, None, silent
     )
     assert not equal_weights(weights_of(again[0].model), weights_of(other.model))
+
+
+def test_a_row_that_a_newcomer_took_over_does_not_start_as_its_predecessor(problem, parent):
+    users = problem.vocabulary.frame.filter(pl.col("field") == "user")
+    gone = users.filter(pl.col("row") > 0).sort("count", "row")["value"][0]
+    counts = problem.vocabulary.frame.select("field", "value", "count").filter(~((pl.col("field") == "user") & (pl.col("value") == gone)))
+    newcomer = pl.DataFrame([("user", "777", 10**6)], schema=counts.schema, orient="row")
+    vocabulary = problem.vocabulary.grow(pl.concat([counts, newcomer]), max_rows={"user": len(users) - 1})
+    ours, theirs = by_value(vocabulary), by_value(problem.vocabulary)
+    assert ours["user", "777"] == theirs["user", gone]
+    model, optimizers = fresh(problem, vocabulary)
+    noise = model.embedding.weight.detach().clone()
+    report = warm_start(model, optimizers, parent, vocabulary, parent.fields)
+    row = ours["user", "777"]
+    torch.testing.assert_close(model.embedding.weight[row], parent.weights[TABLE][theirs["user", None]] + noise[row], rtol=0, atol=0)
+    assert not optimizers.tensors()["table.exp_avg"][row].any()
+    assert report["fields"]["user"] == {"carried": len(users) - 1, "new": 1, "dropped": 1, "rows": len(users)}
