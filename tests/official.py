@@ -94,13 +94,13 @@ TAOBAO: Files = {
     "ad_feature.csv": [
         "adgroup_id,cate_id,campaign_id,customer,brand,price",
         "1,6406,83237,1,95471,170.0",
-        "2,6406,83237,1,NULL,199.0",
-        "3,6406,83237,1,,38.0",
+        "2,6406,83237,1,95471,199.0",
+        "3,6406,83237,1,NULL,38.0",
     ],
     "user_profile.csv": [
         "userid,cms_segid,cms_group_id,final_gender_code,age_level,pvalue_level,shopping_level,occupation,new_user_class_level ",
-        "581738,0,5,2,5,,3,0,3",
-        "449818,5,2,2,2,1,3,1,",
+        "581738,0,5,2,5,1,3,0,3",
+        "449818,5,2,2,2,,3,1,",
     ],
 }
 ALL: dict[str, Files] = {

@@ -68,7 +68,7 @@ class Finding:
 
 def checks(events: EventsParams, params: ValidateParams) -> list[Check]:
     """All checks, the fundamental ones first. Edit here: a changed list judges every day anew."""
-    return [*_schema(), *_rows(events, params), *_values(params), *_labels(params), *_jumps(params)]
+    return [*_schema(), *_rows(events, params), *_values(params), *_labels(params), *(_jumps(params) if events.compare_days else [])]
 
 
 def breaks(check: Check, line: Mapping[str, Any]) -> bool:

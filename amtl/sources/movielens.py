@@ -2,6 +2,7 @@
 
 A rating of 4 or 5 is a like; the rating itself is no feature and is not written. A day is a UTC day of the rating's time.
 Rows lie in the order of time. Ages of MovieLens-1M are codes of age groups (1, 18, 25, ...), hence a field of ids.
+Many days are the ratings of a few users: they are not judged by the days before them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ MOVIELENS_100K: dict[str, Any] = {
     "name": "movielens-100k",
     "label": "liked",
     "time": "timestamp",
+    "compare_days": False,
     "split": {"kind": "time", "test": 0.1, "validation": 0.1},
     "fields": [
         {"name": "user_id", "type": "integer"},

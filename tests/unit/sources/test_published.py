@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.params import EventsParams
+from amtl.data.checks import checks
+from amtl.params import EventsParams, ValidateParams
 from amtl.sources.published import PUBLISHED
 from amtl.sources.source import DAY, declared
 from amtl.sources.writing import write_days
@@ -34,3 +35,12 @@ def test_rows_come_back_as_declared(tmp_path, name):
     assert rows.select(events.label, *required).null_count().sum_horizontal().item() == 0
     assert len(rows) == pl.scan_parquet([file for part in parts for file in part.files]).select(pl.len()).collect().item()
     assert source.rows in (len(rows), None)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_days_of_few_users_are_not_judged_by_the_days_before(tmp_path, name):
+    source = PUBLISHED[name].read(official.write(tmp_path / "files", official.ALL[name]), "2026-03-01")
+    judged = {check.figure for check in checks(EventsParams.model_validate(source.section), ValidateParams())}
+    assert {figure for figure in judged if figure.endswith("_jump")} == (
+        set() if name.startswith("movielens") else {"volume_jump", "label_rate_jump", "new_values_jump"}
+    )

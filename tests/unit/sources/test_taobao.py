@@ -20,9 +20,9 @@ def test_impressions_are_joined_with_ad_and_user(tmp_path):
     assert rows["day"].to_list() == ["2017-05-06", "2017-05-06", "2017-05-07", "2017-05-07"]
     assert rows["hour"].to_list() == [8, 8, 0, 0]
     assert rows["price"].to_list() == [170.0, 38.0, None, 199.0]
-    assert rows["brand"].to_list() == [95471, None, None, None]
+    assert rows["brand"].to_list() == [95471, None, None, 95471]
     assert rows["cms_group_id"].to_list() == [5, 2, None, 5]
-    assert rows["pvalue_level"].to_list() == [None, 1, None, None]
+    assert rows["pvalue_level"].to_list() == [1, None, None, 1]
     assert rows["new_user_class_level"].to_list() == [3, None, None, 3]
     assert "nonclk" not in rows.columns
 
