@@ -40,6 +40,8 @@ class ValueIndex:
             at_M[behind] += 1
             behind = behind[self._hashes[at_M[behind]] < hashes_M[behind]]
         position_M = np.where(self._hashes[at_M] == hashes_M, self._order[at_M], NOWHERE)
+        if values.dtype == pl.Int64 and not values.null_count():
+            return position_M
         return np.where(self._same(values, position_M), position_M, NOWHERE)
 
     def _same(self, values: pl.Series, position_M: np.ndarray) -> np.ndarray:
@@ -67,5 +69,6 @@ def _hashes(values: pl.Series, seed: int) -> np.ndarray:
     """64-bit hashes, uint64 [M]; those of integers are one to one."""
     if values.dtype == pl.String:
         return values.hash(seed).to_numpy()
-    mixed = values.fill_null(0).to_numpy().view(np.uint64)
+    plain = values.fill_null(0) if values.null_count() else values
+    mixed = plain.to_numpy().view(np.uint64)
     return (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
