@@ -142,7 +142,8 @@ class Workspace:
         accepted = [
             {"day": part.day, "digest": part.digest, "rows": ROWS, "quarantined": 0} for part in partitions(self.root / stages.EVENTS)
         ]
-        files.publish_json(self.root / stages.VALIDATE / "accepted.json", {"partitions": accepted, "skipped": []})
+        files.publish_json(self.root / stages.VALIDATE / "accepted.json", {"partitions": accepted, "skipped": [], "soundness": ""})
+        files.publish_json(self.root / stages.VALIDATE / "report.json", {})
 
     def run(self, settings: params.Params, *names: str) -> None:
         for name in names:
