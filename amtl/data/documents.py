@@ -49,7 +49,7 @@ VOID_TAGS = frozenset({"br", "hr"})
 KEPT_ATTRIBUTES = frozenset({"class", "colspan", "rowspan"})
 DROPPED_CLASSES = frozenset({"sticky", "collapse"})
 """Their filter and contents, which need scripts, and what they fold away: load times, tracebacks."""
-LONGEST_VALUE = 60
+LONGEST_VALUE = 80
 
 Judgement = Literal["refused", "accepted", "skipped"]
 

@@ -60,6 +60,7 @@ def judge(tmp_path, suite, samples):
         ("expect_table_row_count_to_be_between", {"min_value": 1}, "not one of Great Expectations' expectations of columns"),
         ("expect_column_values_to_match_regex", {"column": "item", "regx": "a"}, r"takes no regx; it takes .*did you mean regex\?"),
         ("expect_column_values_to_match_regex", {"column": "item", "result_format": "BASIC"}, "takes no result_format"),
+        ("expect_column_values_to_match_regex", {"column": "item", "row_condition": "user > 5"}, "takes no row_condition"),
         ("expect_column_values_to_match_regex", {"column": "item", "mostly": 2}, "mostly: ensure this value is less than or equal to 1.0"),
         ("expect_column_values_to_match_regex", {"regex": "a"}, "column: field required"),
         ("expect_column_values_to_match_regex", {"column": "item", "regex": "("}, "cannot be judged: .*regular expression"),
