@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -13,11 +12,11 @@ import polars as pl
 
 from amtl.data.batches import Batch, Scaling, encode
 from amtl.data.encoded import FORMAT, EncodedRows, write_encoded
-from amtl.data.events import Partition, scan, soundness
+from amtl.data.events import Partition, chunks, scan, soundness
 from amtl.data.split import Part, SplitBounds, membership
 from amtl.data.vocabulary import RowLookup
-from amtl.errors import ArtifactError, DataError
-from amtl.files import code_digest, digest_of
+from amtl.errors import ArtifactError
+from amtl.files import code_digest, digest_of, prune
 from amtl.params import EventsParams, FieldParams
 
 if TYPE_CHECKING:
@@ -83,8 +82,8 @@ class Encoding:
 
     def batches(self, part: Part) -> Iterator[Batch]:
         """The events of a part, encoded, `GROUP_ROWS` at a time; at least one batch, which may be empty."""
-        chunks = raw_rows(self.partitions, self.events, membership(self.events, self.bounds, part), GROUP_ROWS)
-        for chunk in chain([next(chunks, pl.DataFrame())], chunks):
+        frames = raw_rows(self.partitions, self.events, membership(self.events, self.bounds, part), GROUP_ROWS)
+        for chunk in chain([next(frames, pl.DataFrame())], frames):
             yield encode(chunk, self.events, self.lookup, self.scaling)
 
 
@@ -99,9 +98,7 @@ def encoded_rows(encoding: Encoding, part: Part, cache: Path, log: Callable[[str
     except ArtifactError:
         log(f"encoding the {part} rows")
     write_encoded(folder, encoding.batches(part), encoding.table_rows)
-    for other in folder.parent.iterdir():
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
+    prune(folder.parent, {folder.name}, days=0)
     return EncodedRows.read(folder)
 
 
@@ -120,18 +117,10 @@ def raw_rows(
     """
     held = pl.DataFrame()
     for partition in partitions:
-        for chunk in _streamed(scan([partition], events, beside).filter(wanted), rows):
+        for chunk in chunks(scan([partition], events, beside).filter(wanted), rows):
             held = pl.concat([held, chunk]) if len(held) else chunk
             while len(held) >= rows:
                 yield held[:rows]
                 held = held[rows:]
     if len(held):
         yield held
-
-
-def _streamed(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
-    try:
-        yield from frame.collect_batches(chunk_size=rows, maintain_order=True, lazy=True, engine="streaming")
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(f"the events cannot be read ({reason}); run the stage validate, which names day and column") from None
