@@ -83,21 +83,22 @@ def judge(
             those in which something was found.
 
     Returns:
-        What was found, critical findings first, then by day. Columns that a day lacks or holds in another type than declared are
-        the checks' business; the suite is not asked about them.
+        What was found, critical findings first, then by day. Declared columns that a day lacks or holds in another type are the
+        checks' business; the suite is not asked about them.
 
     Raises:
         ParamsError: an entry of the suite is wrong, or names a column that is neither declared nor in any sample.
         DataError: a check itself failed to run.
     """
-    known = {column.name for column in columns(events)} | {name for sample in samples.values() for name in sample.columns}
-    _refuse_unknown_columns(suite, known)
+    declared = {column.name for column in columns(events)}
+    _refuse_unknown_columns(suite, declared.union(*(sample.columns for sample in samples.values())))
     expectations = _expectations(suite)
     using = _Judge()
     result = using.run([_bound(number, check) for number, check in enumerate(checks)], profiles, lines=True)
     pages.publish_page(documents / "profiles.html", "All days: checks on every row", using.page(result))
     findings = list(_check_findings(result, checks, profiles, events))
     for day, sample in sorted(samples.items()):
+        findings += _missing_columns(suite, day, declared.union(sample.columns))
         asked = _answerable(suite, expectations, _fit_columns(profiles, day, sample))
         if asked:
             result = using.run(asked, _readable(sample))
@@ -123,6 +124,13 @@ def _check_findings(result: Any, checks: Sequence[Check], profiles: pl.DataFrame
 def _check_text(check: Check, line: dict[str, Any], value: float, events: EventsParams) -> str:
     limits = {field.name: "{:g} to {:g}".format(*field.range) for field in events.numbers if field.range}
     return f"{check.found}; {check.remedy}".format(value=value, range=limits.get(line["column"]), **line)
+
+
+def _missing_columns(suite: Suite, day: str, known: set[str]) -> Iterator[Finding]:
+    """Columns that only the suite knows, where a day lacks them: no check looks after those."""
+    for entry in suite.entries:
+        for name in sorted(set(entry.columns) - known):
+            yield Finding(day, name, entry.severity, f"the column is missing, so {entry} cannot be judged; deliver it, or change the entry")
 
 
 def _suite_findings(result: Any, suite: Suite, day: str) -> Iterator[Finding]:
@@ -169,7 +177,7 @@ def _refuse_unknown_columns(suite: Suite, known: set[str]) -> None:
         for name in entry.columns:
             if name not in known:
                 raise ParamsError(
-                    f"{entry}: column {name} is neither declared in params.yaml: events nor in the new days{_near(name, known)}"
+                    f"{entry}: column {name} is neither declared in params.yaml: events nor in the new days; correct the name, or deliver it{_near(name, known)}"
                 )
 
 

@@ -141,8 +141,12 @@ def test_pages_open_offline_and_values_stand_for_themselves(tmp_path):
 def test_columns_that_are_not_declared_can_be_judged_and_unknown_ones_are_refused(tmp_path):
     odd = days.frame(20).with_columns(country=pl.lit("xx"))
     suite = (entry(1, "expect_column_values_to_be_in_set", column="country", value_set=["de", "fr"]),)
-    (found,) = judge(tmp_path / "known", suite, [odd])
-    assert (found.column, found.severity) == ("country", "critical")
+    found, missing = judge(tmp_path / "known", suite, [odd, days.frame(20)])
+    assert [(finding.day[-2:], finding.column, finding.severity) for finding in (found, missing)] == [
+        ("01", "country", "critical"),
+        ("02", "country", "critical"),
+    ]
+    assert missing.text.startswith("the column is missing, so expectations.yaml entry 1 of days")
     with pytest.raises(ParamsError, match=r"column contry is neither declared .* did you mean country"):
         judge(tmp_path / "unknown", (entry(1, "expect_column_values_to_not_be_null", column="contry"),), [odd])
 
