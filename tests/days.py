@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def frame(rows: int, day: int = 0, seed: int = 0) -> pl.DataFrame:
 
 def write(root: Path, day: int, rows: pl.DataFrame, name: str = "events.parquet") -> Path:
     """Write a file of a day; returns its path."""
-    path = root / f"date=2026-01-{day + 1:02d}" / name
+    path = root / f"date={date(2026, 1, 1) + timedelta(days=day)}" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(path)
     return path

@@ -47,15 +47,16 @@ def compare(profile: Profile, preceding: Sequence[Past]) -> Profile:
     gone = [
         {"day": lines[0]["day"], "column": name, "status": "extra", "type": "", "before": old["type"], "gone": 1}
         for name, old in before[-1].items()
-        if old["status"] == "extra" and not old["gone"] and name not in {line["column"] for line in lines}
+        if old["status"] == "extra" and not _no_more(old) and name not in {line["column"] for line in lines}
     ]
     return Profile(pl.DataFrame([*lines, *gone], schema=SCHEMA), profile.samples)
 
 
 def _compared(line: Line, profile: Profile, preceding: Sequence[Past], before: Sequence[Mapping[str, Line]]) -> Line:
     name = line["column"]
-    old = [day[name] for day in before if name in day and not day[name]["gone"]]
-    found = line | {"preceding": len(preceding)} | _types(line, old[-1] if old else None)
+    old = [day[name] for day in before if name in day and not _no_more(day[name])]
+    newest = before[-1].get(name)
+    found = line | {"preceding": len(preceding)} | _types(line, None if newest is None or _no_more(newest) else newest)
     if name == DAY:
         return found | _volume(line, old)
     if line["role"] == "label":
@@ -63,6 +64,11 @@ def _compared(line: Line, profile: Profile, preceding: Sequence[Past], before: S
     if line["missing"]:
         return found | _renamed(name, profile, preceding)
     return found | (_new_values(name, line, profile.samples[name], preceding, old) if line["occurrences"] else {})
+
+
+def _no_more(line: Line) -> bool:
+    """Whether a line only says that an undeclared column is gone."""
+    return line["status"] == "extra" and bool(line["gone"])
 
 
 def _types(line: Line, old: Line | None) -> Line:

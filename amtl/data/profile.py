@@ -112,9 +112,7 @@ def profile(part: Partition, events: EventsParams) -> Profile:
     extra = sorted(names - {column.name for column in declared})
     further = _may_be_renamed(declared, extra, types)
     found = figures(part, types, sum(rows.values()), events, further)
-    lines = [
-        {"column": DAY, "status": "day", "rows": found.rows, "duplicate_share": found.duplicate_share, **_quarantined(types, events, found)}
-    ]
+    lines: list[dict[str, Any]] = [{"column": DAY, "status": "day", "rows": found.rows, **_whole_rows(types, events, found)}]
     lines += [_line(column, types, rows, found) | {"hint": _like(column, extra, types)} for column in declared]
     lines += [{"column": name, "status": "extra", "type": _types(name, types)} for name in extra]
     return Profile(pl.DataFrame([{"day": part.day, **line} for line in lines], schema=SCHEMA), found.samples)
@@ -133,17 +131,21 @@ def sample(part: Partition, rows: int) -> pl.DataFrame:
     return collect(frame.with_row_index(ROW).filter(pl.col(ROW) % step == 0).drop(ROW))
 
 
-def _quarantined(types: Types, events: EventsParams, found: Figures) -> dict[str, Any]:
-    """How many rows are not sound and why; nothing if a needed column is missing somewhere: that is told apart from bad rows."""
+def _whole_rows(types: Types, events: EventsParams, found: Figures) -> dict[str, Any]:
+    """How many rows are not sound and why, and how many repeat others; nothing if a needed column is missing somewhere."""
     needed = [column for column in columns(events) if not column.optional]
     usable = all(column.name in file and fits(column.role, file[column.name]) for file in types.values() for column in needed)
     if not usable or not found.rows:
         return {}
     counts = {offence.reason: found.counts[offence.column, offence.kind] for offence in offences(events)}
     listed = sorted(((reason, count) for reason, count in counts.items() if count), key=lambda item: -item[1])
-    number = found.counts["", "quarantined"]
-    reasons = ", ".join(f"{reason} in {count:,}" for reason, count in listed)
-    return {"quarantined": number, "quarantined_share": number / found.rows, "reasons": reasons}
+    number, timed = found.counts["", "quarantined"], events.time is None or found.lowest[events.time] is not None
+    return {
+        "quarantined": number,
+        "quarantined_share": number / found.rows,
+        "reasons": ", ".join(f"{reason} in {count:,}" for reason, count in listed),
+        "duplicate_share": found.duplicate_share if timed else None,
+    }
 
 
 def _line(column: Column, types: Types, rows: Mapping[Any, int], found: Figures) -> dict[str, Any]:
