@@ -174,11 +174,9 @@ def _fit_columns(profiles: pl.DataFrame, day: str, sample: pl.DataFrame) -> set[
 
 def _refuse_unknown_columns(suite: Suite, known: set[str]) -> None:
     for entry in suite.entries:
-        for name in entry.columns:
-            if name not in known:
-                raise ParamsError(
-                    f"{entry}: column {name} is neither declared in params.yaml: events nor in the new days; correct the name, or deliver it{_near(name, known)}"
-                )
+        for name in sorted(set(entry.columns) - known):
+            where = "is neither declared in params.yaml: events nor in the new days; correct the name, or deliver it"
+            raise ParamsError(f"{entry}: column {name} {where}{_near(name, known)}")
 
 
 def _near(name: str, known: set[str]) -> str:
