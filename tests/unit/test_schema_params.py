@@ -18,10 +18,15 @@ import pytest
 from days import FIELDS, SPLIT, frame
 
 from amtl import files, params, stages
+from amtl.data import verdicts
 from amtl.data.events import partitions
+from amtl.data.suite import Suite
 from amtl.errors import DataError
 
 DAYS, ROWS = 4, 50
+PAGE = Path(__file__).parents[2] / "docs" / "schema.md"
+JUDGED = dict(re.findall(r"^\| (P\d+) \|[^|]*\| ([^|]*) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+"""Whether days are judged again, by rule, as the page says it."""
 SETTINGS: dict[str, Any] = {
     "events": {"name": "days", "label": "click", "time": "at", "split": SPLIT, "fields": FIELDS},
     "train": {"dim": 4, "hidden": [6, 5], "batch_size": 64, "epochs": 1, "device": "cpu"},
@@ -196,7 +201,7 @@ def made(tmp_path_factory):
         workspace = Workspace(root)
         workspace.deliver()
         files.publish_json(stages.PARENT / "parent.json", {"parent": "none"})
-        workspace.run(with_sections({}), "count", "train", "search", "compress", "evaluate")
+        workspace.run(with_sections({}), "count", "train", "search", "compress")
         workspace.adopt(1)
         yield root
 
@@ -266,8 +271,15 @@ def test_a_parent_that_cannot_read_today_s_rows_is_not_compared(workspace):
         stages.champion_metrics(settings, stages.PARENT / "bundle")
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_days_are_judged_again_where_the_page_says_so(made, case):
+    """A verdict is kept under a key of all that it depends on."""
+    old, new = with_sections({}), with_sections(case.sections)
+    part = partitions(made / stages.EVENTS)[0]
+    keys = {verdicts.key(part, Suite(), settings.events, settings.validate_) for settings in (old, new)}
+    assert (len(keys) == 2) == JUDGED[case.rule].startswith("again")
+
+
 def test_every_rule_has_a_case():
-    page = Path(__file__).parents[2] / "docs" / "schema.md"
-    written = re.findall(r"^\| (P\d+) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
-    assert written == [f"P{number}" for number in range(1, len(written) + 1)]
-    assert set(written) == {case.rule for case in CASES}
+    assert list(JUDGED) == [f"P{number}" for number in range(1, len(JUDGED) + 1)]
+    assert set(JUDGED) == {case.rule for case in CASES}
