@@ -27,9 +27,9 @@ def first(table: Table, made: Sequence[Sequence[Conversion]], nulls: dict[str, s
 
 def _of_file(path: Path, table: Table, made: Sequence[Conversion], nulls: dict[str, str]) -> str | None:
     try:
-        return (tables.not_json(path) if table.format == "ndjson" else None) or _bad_value(path, table, made, nulls)
-    except pl.exceptions.PolarsError as error:
-        return tables.not_utf8(path) if "utf" in str(error).lower() else f"{path}: {str(error).splitlines()[0]}"
+        return _bad_value(path, table, made, nulls)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        return tables.complaint(path, table.format, error)
 
 
 def _bad_value(path: Path, table: Table, made: Sequence[Conversion], nulls: dict[str, str]) -> str | None:

@@ -6,16 +6,16 @@ are split and their fields counted, at the speed of that reader. Compressed file
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import polars as pl
 
 from amtl.errors import DataError
+from amtl.sources import textfile
 from amtl.sources.layout import Layout, is_odd, value
 from amtl.sources.source import DAY, Source, declared
 
@@ -24,7 +24,6 @@ LINE = "line"
 
 _ODD = "odd"
 _SHOWN = 60
-_GZIP = b"\x1f\x8b"
 
 
 def scan(path: Path, layout: Layout) -> pl.LazyFrame:
@@ -75,7 +74,7 @@ def source(section: dict[str, Any], events: pl.LazyFrame, files: Sequence[Path],
 
 def count(files: Sequence[Path], layout: Layout) -> int | None:
     """Rows in files; None where one is compressed, since they would have to be read twice."""
-    if any(_is_compressed(path) for path in files):
+    if any(textfile.is_compressed(path) for path in files):
         return None
     lines = pl.concat(pl.scan_lines(path, glob=False).select(pl.len()) for path in files)
     return int(collect(lines, *files)["len"].sum()) - len(files) * layout.header
@@ -151,7 +150,7 @@ def _complaint(path: Path, line: int, layout: Layout) -> DataError:
 def _line_of(path: Path, number: int, layout: Layout) -> str | None:
     """A line by its number, without its end; None if the file has fewer lines."""
     try:
-        with _open(path) as file:
+        with textfile.opened(path) as file:
             line = next(islice(file, number - 1, number), None)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); give {layout.title}") from None
@@ -159,25 +158,6 @@ def _line_of(path: Path, number: int, layout: Layout) -> str | None:
 
 
 def _fault(files: Sequence[Path]) -> str | None:
-    """What keeps files from being read as text: the first line that is not UTF-8, or an early end; None if nothing does."""
-    for path in files:
-        number = 0
-        try:
-            with _open(path) as file:
-                for line in file:
-                    line.decode()
-                    number += 1
-        except UnicodeDecodeError:
-            return f"{path} line {number + 1:,} is not encoded in UTF-8; download the file again"
-        except (OSError, EOFError, zlib.error) as error:
-            return f"{path} cannot be read beyond line {number:,} ({error}); download it again"
-    return None
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if _is_compressed(path) else path.open("rb")
-
-
-def _is_compressed(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_GZIP)) == _GZIP
+    """What keeps files from being read as text, and what to do; None if nothing does."""
+    found = next((fault for fault in map(textfile.fault, files) if fault), None)
+    return f"{found}; download the file again" if found else None

@@ -15,6 +15,7 @@ from amtl.sources.conversions import METADATA, Conversion, Reading, conversions,
 from amtl.sources.kinds import is_wide
 from amtl.sources.source import DAY, Source, declared
 from amtl.sources.tables import Table
+from amtl.sources.widths import checked_rows
 
 
 def read(table: Table, section: dict[str, Any], reading: Reading, import_day: str, notes: tuple[str, ...] = ()) -> Source:
@@ -41,7 +42,7 @@ def read(table: Table, section: dict[str, Any], reading: Reading, import_day: st
         table.paths,
         notes,
         {METADATA: reading.model_dump_json()},
-        rows=tables.whole(table),
+        rows=checked_rows(table),
         fault=lambda: faults.first(table, made, reading.nulls),
     )
 

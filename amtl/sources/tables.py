@@ -1,9 +1,8 @@
-"""A user's own files as polars reads them: which files, of what format, with which columns, and whether their lines are whole."""
+"""A user's own files as polars reads them: which files, of what format, with which columns."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from amtl.errors import DataError
+from amtl.sources import textfile
 
 SUFFIXES: dict[str, Literal["csv", "parquet", "ndjson"]] = {
     ".csv": "csv",
@@ -28,6 +28,7 @@ SUFFIXES: dict[str, Literal["csv", "parquet", "ndjson"]] = {
 }
 DELIMITERS = (",", "\t", ";", "|", " ")
 SNIFFED_LINES = 50
+SNIFFED_BYTES = 2**20
 SAMPLED_ROWS = 20_000
 FORMATS = "CSV or TSV (also .gz), Parquet, NDJSON"
 
@@ -89,7 +90,7 @@ def columns(path: Path, table: Table) -> list[str]:
     """
     if table.layout is None:
         return _schema(path, table).names()
-    first = next(_records(path, table.layout.delimiter), [])
+    first = next(records(path, table.layout.delimiter), [])
     if not first:
         raise DataError(f"{path} is empty; deliver it again")
     if not table.layout.header:
@@ -139,21 +140,6 @@ def sample(table: Table, rows: int = SAMPLED_ROWS) -> pl.DataFrame:
     return pl.concat([_head(path, table, rows // len(ends)) for path in ends], how="diagonal_relaxed")
 
 
-def whole(table: Table) -> int:
-    """Check that every line of a text table has as many values as the first, and count the rows of the table.
-
-    Raises:
-        DataError: a line has more or fewer values, or is no UTF-8: file, line number.
-    """
-    return sum(_whole_file(path, table) for path in table.paths)
-
-
-def text_lines(path: Path) -> Iterator[bytes]:
-    """The raw lines of a text file, unpacked where its name ends with .gz."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield from file
-
-
 def _matches(pattern: str) -> list[Path]:
     path = Path(pattern).expanduser()
     if path.is_dir():
@@ -173,7 +159,8 @@ def _suffix(path: Path) -> str:
 def _format(path: Path) -> Literal["csv", "parquet", "ndjson"]:
     """By the name's ending; where that says nothing, by the first bytes."""
     try:
-        head = next(iter(text_lines(path)), b"")
+        with textfile.opened(path) as file:
+            head = file.readline(SNIFFED_BYTES)
     except (OSError, EOFError) as error:
         raise DataError(f"{path} cannot be read ({error}); deliver it again") from None
     if not head:
@@ -198,12 +185,7 @@ def _schema(path: Path, table: Table) -> pl.Schema:
             return pl.scan_ndjson(path, infer_schema_length=SAMPLED_ROWS).collect_schema()
         return pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise _unreadable(path, table, error) from None
-
-
-def _unreadable(path: Path, table: Table, error: Exception) -> DataError:
-    known = not_json(path) if table.format == "ndjson" else None
-    return DataError(known or f"{path} cannot be read as {table.format} ({str(error).splitlines()[0]}); deliver it again")
+        raise DataError(complaint(path, table.format, error)) from None
 
 
 def _scan_text(path: Path, layout: Layout, schema: dict[str, pl.DataType], nulls: Mapping[str, str]) -> pl.LazyFrame:
@@ -220,7 +202,7 @@ def _head(path: Path, table: Table, rows: int) -> pl.DataFrame:
             return pl.scan_ndjson(path, infer_schema_length=rows, n_rows=rows).collect()
         return pl.scan_parquet(path, glob=False, hive_partitioning=False).head(rows).collect(engine="streaming")
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise _unreadable(path, table, error) from None
+        raise DataError(complaint(path, table.format, error)) from None
 
 
 def _sniffed(path: Path, delimiter: str | None, header: bool | None) -> Layout:
@@ -233,7 +215,7 @@ def _told_delimiter(path: Path) -> str:
     """The delimiter that cuts the first lines into the same number of values, the most of them."""
     widths = {}
     for delimiter in DELIMITERS:
-        lengths = {len(record) for record in islice(_records(path, delimiter), SNIFFED_LINES) if record}
+        lengths = {len(record) for record in islice(records(path, delimiter), SNIFFED_LINES) if record}
         if len(lengths) == 1 and lengths != {1}:
             widths[delimiter] = lengths.pop()
     if not widths:
@@ -243,7 +225,7 @@ def _told_delimiter(path: Path) -> str:
 
 def _has_header(path: Path, delimiter: str) -> bool:
     """Whether the first line names columns: different words, none of which is a number."""
-    first = next(_records(path, delimiter), [])
+    first = next(records(path, delimiter), [])
     return len(set(first)) == len(first) and not any(_is_number(word) for word in first)
 
 
@@ -255,98 +237,36 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _records(path: Path, delimiter: str) -> Iterator[list[str]]:
+def records(path: Path, delimiter: str) -> Iterator[list[str]]:
     """Values line by line; for the first lines only, in pure Python."""
     try:
-        yield from csv.reader((line.decode("utf-8-sig") for line in text_lines(path)), delimiter=delimiter)
-    except UnicodeDecodeError:
-        raise DataError(not_utf8(path)) from None
-    except (OSError, csv.Error, EOFError) as error:
-        raise DataError(f"{path} cannot be read ({error}); deliver it again") from None
+        with textfile.opened(path) as file:
+            yield from csv.reader((line.decode("utf-8-sig") for line in file), delimiter=delimiter)
+    except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
+        raise DataError(complaint(path, "csv", error)) from None
 
 
-def not_json(path: Path) -> str | None:
+def complaint(path: Path, kind: str, error: Exception) -> str:
+    """Why a file cannot be read: the line that is at fault, where it can be found, and what to do. Slow."""
+    broken = None if kind == "parquet" else textfile.fault(path)
+    if broken and "UTF-8" in broken:
+        return f"{broken}; convert the file first, e.g. iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}"
+    if broken:
+        return f"{broken}; deliver it again"
+    return (_not_json(path) if kind == "ndjson" else None) or f"{path} cannot be read as {kind} ({_first_line(error)}); deliver it again"
+
+
+def _not_json(path: Path) -> str | None:
     """Names the first line that is no JSON object; None if all are."""
-    for number, line in enumerate(text_lines(path), start=1):
-        try:
-            if line.strip() and not isinstance(json.loads(line), dict):
-                return f"{path} line {number} is no JSON object; one event a line is an object in braces"
-        except ValueError as error:
-            return f"{path} line {number} is no JSON ({error}); mend or remove the line"
+    with textfile.opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                if line.strip() and not isinstance(json.loads(line), dict):
+                    return f"{path} line {number} is no JSON object; one event a line is an object in braces"
+            except ValueError as error:
+                return f"{path} line {number} is no JSON ({error}); mend or remove the line"
     return None
 
 
-def not_utf8(path: Path) -> str:
-    """Names the first line that is no UTF-8."""
-    for number, line in enumerate(text_lines(path), start=1):
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError:
-            return f"{path} line {number} is no UTF-8; convert the file first, e.g. iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}"
-    return f"{path} is no UTF-8; convert it first, e.g. with iconv"
-
-
-def _whole_file(path: Path, table: Table) -> int:
-    if table.format == "parquet":
-        return pl.scan_parquet(path, glob=False, hive_partitioning=False).select(pl.len()).collect().item()
-    if table.layout is None:
-        return pl.scan_lines(path, name="line").select(pl.len()).collect(engine="streaming").item()
-    return _whole_text(path, table.layout, len(columns(path, table)))
-
-
-def _whole_text(path: Path, layout: Layout, width: int) -> int:
-    """Rows of a text table whose lines are whole; line by line in polars, or by records where a value spans several lines."""
-    line = pl.col("line")
-    quotes = line.str.count_matches('"', literal=True)
-    bare = line.str.replace_all('"[^"]*"', "")
-    lines = pl.scan_lines(path, name="line", row_index_name="number", row_index_offset=1)
-    plain_odd = (quotes == 0) & (_cuts(line, layout) != width - 1)
-    try:
-        figures = (
-            lines.select(rows=pl.len(), odd=plain_odd.any(), quoted=(quotes > 0).any(), spanning=(quotes % 2 == 1).any())
-            .collect(engine="streaming")
-            .row(0, named=True)
-        )
-        if figures["spanning"]:
-            return _whole_records(path, layout, width)
-        if figures["odd"]:
-            _refuse_odd_line(path, lines.filter(plain_odd), line, layout, width)
-        if figures["quoted"]:
-            _refuse_odd_line(path, lines.filter((quotes > 0) & (_cuts(bare, layout) != width - 1)), bare, layout, width)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(not_utf8(path) if "utf" in str(error).lower() else f"{path} cannot be read ({error}); deliver it again") from None
-    return int(figures["rows"]) - layout.header
-
-
-def _whole_records(path: Path, layout: Layout, width: int) -> int:
-    """`_whole_text` by Python's csv module: exact for values of several lines, and slow."""
-    rows, first_line = 0, 1
-    records = csv.reader((line.decode("utf-8-sig") for line in text_lines(path)), delimiter=layout.delimiter)
-    try:
-        for record in records:
-            if len(record) != width:
-                raise _odd_line(path, first_line, len(record), layout, width)
-            rows, first_line = rows + 1, records.line_num + 1
-    except UnicodeDecodeError:
-        raise DataError(not_utf8(path)) from None
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path} line {first_line}: a quote is opened and not closed ({error}); mend the line") from None
-    return rows - layout.header
-
-
-def _cuts(line: pl.Expr, layout: Layout) -> pl.Expr:
-    return line.str.count_matches(layout.delimiter, literal=True)
-
-
-def _refuse_odd_line(path: Path, odd: pl.LazyFrame, bare: pl.Expr, layout: Layout, width: int) -> None:
-    """Raise for the first odd line, if there is one; blank lines at the end of a file do no harm."""
-    found = odd.select("number", values=_cuts(bare, layout) + 1, blank=bare.str.strip_chars() == "").head(1).collect(engine="streaming")
-    if len(found):
-        number, values, blank = found.row(0)
-        raise _odd_line(path, number, 0 if blank else values, layout, width)
-
-
-def _odd_line(path: Path, number: int, values: int, layout: Layout, width: int) -> DataError:
-    has = f"has {values} value{'s' if values > 1 else ''}, not {width}" if values else "is blank"
-    mend = f"mend or remove the line (a value that holds {layout.delimiter!r} needs quotes round it)"
-    return DataError(f"{path} line {number} {has}; {mend}")
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -181,11 +181,19 @@ def test_a_bad_object_is_named(tmp_path, line, message):
         write_days(mapped.read(table, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "events")
 
 
+def test_a_file_that_ends_early_is_named(tmp_path):
+    path = write(tmp_path, "e.csv.gz")
+    table, proposal = proposed([str(path)], WISHES)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"e\.csv\.gz cannot be read beyond line \d \(.*\); deliver it again"):
+        mapped.read(table, proposal.section, proposal.reading, "2026-03-01")
+
+
 def test_what_is_no_utf8_is_named(tmp_path):
     path = write(tmp_path, "e.csv")
     table, proposal = proposed([str(path)], WISHES)
     path.write_bytes(path.read_bytes() + "2026-01-02 00:00:00,0,1,café,2,a,tv\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"line 5 is no UTF-8; convert the file first"):
+    with pytest.raises(DataError, match=r"line 5 is not encoded in UTF-8; convert the file first"):
         mapped.read(table, proposal.section, proposal.reading, "2026-03-01")
 
 
