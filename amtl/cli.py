@@ -88,6 +88,9 @@ def ingest(
     day_column: Annotated[str | None, _option("--day-column", "COLUMN of the day, where there is no time.")] = None,
     delimiter: Annotated[str | None, _option("--delimiter", "Between the values of a line, where it cannot be told.")] = None,
     header: Annotated[bool | None, typer.Option("--header/--no-header", help="Whether the first line names the columns.")] = None,
+    day: Annotated[
+        str | None, _option("--day", "YYYY-MM-DD of published rows without times (else today); of day_0 of criteo-terabyte.")
+    ] = None,
     replace: Replace = False,
     replace_days: Annotated[bool, typer.Option("--replace-days", help="Let days that are here with other content be replaced.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the events section that would be written, and write nothing.")] = False,
@@ -105,12 +108,14 @@ def ingest(
     published, patterns = _published(what)
     if published and wishes.any:
         raise ParamsError(f"options about columns go with files; {published} has a section of its own (--dry-run shows it)")
+    if day and not published:
+        raise ParamsError("--day goes with published data sets; of other files, --time or --day-column say the days")
     if dry_run:
-        _show_section(*flow.dry_run(published, patterns, wishes))
+        _show_section(*flow.dry_run(published, patterns, wishes, day))
         return
     with _workspace() as root, files.workspace_lock(root):
         if published:
-            done = flow.published(root, published, Path(patterns[0]), replace, replace_days)
+            done = flow.published(root, published, Path(patterns[0]), replace, replace_days, day)
         else:
             ask = _ask_for_columns if sys.stdin.isatty() else None
             done = flow.files(root, patterns, wishes, replace, replace_days, ask)

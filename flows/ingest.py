@@ -6,14 +6,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from amtl import params, stages
-from amtl.errors import DataError
+from amtl.errors import DataError, ParamsError
 from amtl.sources import mapped, tables
 from amtl.sources.conversions import Reading
 from amtl.sources.progress import shown
@@ -45,25 +45,26 @@ class Ingested:
         return said
 
 
-def dry_run(name: str | None, patterns: Sequence[str], wishes: Wishes) -> tuple[dict[str, Any], tuple[str, ...]]:
+def dry_run(name: str | None, patterns: Sequence[str], wishes: Wishes, day: str | None = None) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The `events` section that would be written, and what the user should know.
 
     Args:
         name: of a published data set; None for a user's files.
         patterns: where it lies.
         wishes: what the user said about the columns.
+        day: as in `published`.
 
     Raises:
         DataError: the layout is not the official one; or as `proposed`.
     """
     if name:
-        source = PUBLISHED[name].read(Path(patterns[0]), _today())
+        source = PUBLISHED[name].read(Path(patterns[0]), _import_day(name, day))
         return source.section, source.notes
     _, proposal = proposed(patterns, wishes)
     return proposal.section, proposal.notes
 
 
-def published(root: Path, name: str, path: Path, replace: bool, replace_days: bool = False) -> Ingested:
+def published(root: Path, name: str, path: Path, replace: bool, replace_days: bool = False, day: str | None = None) -> Ingested:
     """Bring a published data set in; once it is here, again only what is not here yet.
 
     Args:
@@ -72,17 +73,19 @@ def published(root: Path, name: str, path: Path, replace: bool, replace_days: bo
         path: what its publisher ships.
         replace: swap the data set that is here.
         replace_days: let days that are here with other content be replaced.
+        day: YYYY-MM-DD, where rows without times lie, or the first day of days without dates.
 
     Raises:
+        ParamsError: `day` is no day.
         DataError: the layout is not the official one; another data set is here and `replace` is not set.
     """
-    today = _today()
-    source = PUBLISHED[name].read(path, today)
+    import_day = _import_day(name, day)
+    source = PUBLISHED[name].read(path, import_day)
     here = sorted((root / stages.EVENTS).glob("date=*"))
     dataset.refuse_other_name(root, name, replace)
     if replace or not here:
         return _install(root, source, replace)
-    if "time" not in source.section and here[0].name != f"date={today}":
+    if "time" not in source.section and here[0].name != f"date={import_day}":
         raise DataError(
             f"{name} is here already ({here[0].name}); it has no times, and would count twice: to bring it in again, add --replace"
         )
@@ -161,6 +164,13 @@ def _add(root: Path, source: Source, replace_days: bool) -> Ingested:
     with shown("reading", source.rows) as advance:
         days = dataset.add(root, source, replace_days, advance)
     return Ingested(source.section["name"], days, source.notes)
+
+
+def _import_day(name: str, day: str | None) -> str:
+    try:
+        return date.fromisoformat(day).isoformat() if day else PUBLISHED[name].first_day or _today()
+    except ValueError:
+        raise ParamsError(f"--day {day} is no day; give one such as 2026-01-31") from None
 
 
 def _today() -> str:

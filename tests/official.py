@@ -108,6 +108,7 @@ ALL: dict[str, Files] = {
     "movielens-1m": MOVIELENS_1M,
     "frappe": FRAPPE,
     "criteo": CRITEO,
+    "criteo-terabyte": CRITEO_TERABYTE,
     "avazu": AVAZU,
     "ijcai-18": IJCAI18,
     "taobao-ads": TAOBAO,

@@ -5,7 +5,7 @@ The integers are kept raw, as numbers that may be missing and negative: no logar
 
 - `train.txt` (or `.gz`) of the Challenge has rows in order of time but no times: one partition, split by a hash of the row.
 - `day_0` ... `day_23` (or `.gz`) of the terabyte logs (https://huggingface.co/datasets/criteo/CriteoClickLogs) are a day each, whose dates
-  are not published: `day_0` lies on the day that the caller names, the others follow. Rows are in order of time: line n gets a time of n
+  are not published: `day_0` lies on a day that is named, the others follow. Rows are in order of time: line n gets a time of n
   microseconds after midnight, which says no more than that.
 """
 
@@ -26,7 +26,8 @@ from amtl.sources.source import DAY, Source
 NUMBERS = tuple(f"I{number}" for number in range(1, 14))
 CATEGORIES = tuple(f"C{number}" for number in range(1, 27))
 TRAIN = ("train.txt", "train.txt.gz")
-WHAT = "train.txt of Criteo's Display Advertising Challenge, or the folder with day_0 ... day_23 of the terabyte logs (.gz or not)"
+FIRST_DAY = "2000-01-01"
+"""Taken for the date of day_0, unless another is named: plainly not the real one, and the same in every delivery."""
 _FIELDS = [
     *({"name": name, "optional": True} for name in CATEGORIES),
     *({"name": name, "kind": "number", "optional": True} for name in NUMBERS),
@@ -53,25 +54,24 @@ _LAYOUT = Layout(
 
 
 def read(path: Path, import_day: str) -> Source:
-    """The Challenge's train.txt, or a folder of the terabyte logs.
-
-    Args:
-        path: the file, or the folder that holds it, or the folder of (some of) the day files.
-        import_day: the partition of train.txt; the date of day_0.
+    """The Challenge's train.txt, or the folder that holds it; all rows lie in the partition of `import_day`.
 
     Raises:
-        DataError: neither is there; on collecting: a line does not have the official layout.
+        DataError: it is not there; on collecting: a line does not have the official layout.
     """
-    days = _day_files(path)
-    if days:
-        return _terabyte(days, import_day)
-    file = lines.find(path, TRAIN, WHAT)
+    file = lines.find(path, TRAIN, "train.txt of Criteo's Display Advertising Challenge")
     events = lines.scan(file, _LAYOUT).with_columns(pl.lit(import_day).alias(DAY))
     return lines.source(CRITEO, events, [file], lines.count([file], _LAYOUT))
 
 
-def _terabyte(days: dict[int, Path], first_day: str) -> Source:
-    frames = [_day(file, str(date.fromisoformat(first_day) + timedelta(days=number))) for number, file in days.items()]
+def read_terabyte(path: Path, import_day: str) -> Source:
+    """The terabyte logs from the folder of (some of) the day files; `day_0` lies, or would lie, on `import_day`.
+
+    Raises:
+        DataError: there are none, or a day twice; on collecting: a line does not have the official layout.
+    """
+    first_day, days = date.fromisoformat(import_day), _day_files(path)
+    frames = [_day(file, str(first_day + timedelta(days=number))) for number, file in days.items()]
     note = f"Criteo does not publish the dates of these days: day_0 is taken for {first_day}, times of day are the order of the lines"
     files = list(days.values())
     return lines.source(CRITEO_TERABYTE, pl.concat(frames), files, lines.count(files, _LAYOUT), [note])
@@ -94,4 +94,6 @@ def _day_files(path: Path) -> dict[int, Path]:
         if number in files:
             raise DataError(f"{path} holds both {files[number].name} and {file.name}, which are the same day; leave one of them")
         files[number] = file
+    if not files:
+        raise DataError(f"{path} holds none of day_0 to day_23; give the folder of the terabyte logs' days (.gz or not)")
     return dict(sorted(files.items()))

@@ -16,11 +16,13 @@ class Published:
         read: its reader.
         title: what it is, in a line.
         path: what PATH must be.
+        first_day: taken for its first day, where the publisher does not say; None where rows have times, or days mean nothing.
     """
 
     read: Reader
     title: str
     path: str
+    first_day: str | None = None
 
 
 PUBLISHED: dict[str, Published] = {
@@ -29,8 +31,9 @@ PUBLISHED: dict[str, Published] = {
         movielens.read_1m, "ratings of films, 2000-03; a like is 4 or 5", "folder with ratings.dat, users.dat, movies.dat"
     ),
     "frappe": Published(frappe.read, "use of apps in a context, with negatives", "folder with frappe.{train,validation,test}.libfm"),
-    "criteo": Published(
-        criteo.read, "display ads, 13 numbers and 26 values", "train.txt of the Challenge, or the folder of day_0 ... of the terabyte logs"
+    "criteo": Published(criteo.read, "display ads of Kaggle's Challenge, 13 numbers and 26 values", "train.txt"),
+    "criteo-terabyte": Published(
+        criteo.read_terabyte, "display ads, the same fields, 24 days without dates", "folder with day_0 ... day_23", criteo.FIRST_DAY
     ),
     "avazu": Published(avazu.read, "mobile ads, 11 days", "train.csv or train.gz"),
     "ijcai-18": Published(ijcai18.read, "conversions after clicks in Taobao's search", "round1_ijcai_18_train_20180301.txt"),

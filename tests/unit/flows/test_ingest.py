@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from official import FRAPPE, MOVIELENS_100K, write
+from official import CRITEO_TERABYTE, FRAPPE, MOVIELENS_100K, write
 from typer.testing import CliRunner
 
 from amtl import cli, params
@@ -127,6 +127,15 @@ def test_data_without_times_do_not_come_in_twice(root, tmp_path, monkeypatch):
     monkeypatch.setattr(ingest, "_today", lambda: "2026-03-02")
     with pytest.raises(DataError, match=r"frappe is here already \(date=2026-03-01\); .*--replace"):
         ingest.published(root, "frappe", folder, False)
+
+
+def test_days_without_dates_lie_where_they_are_told_to(root, tmp_path):
+    frappe, criteo = write(tmp_path / "frappe", FRAPPE), write(tmp_path / "criteo", CRITEO_TERABYTE)
+    assert ingest.published(root, "frappe", frappe, True, day="2026-01-05").days.written == ("2026-01-05",)
+    assert ingest.published(root, "criteo-terabyte", criteo, True).days.written == ("2000-01-01", "2000-01-02")
+    assert ingest.published(root, "criteo-terabyte", criteo, True, day="2026-02-28").days.written == ("2026-02-28", "2026-03-01")
+    with pytest.raises(ParamsError, match="--day 30.02 is no day"):
+        ingest.published(root, "frappe", frappe, True, day="30.02")
 
 
 def test_dry_run_prints_the_section_and_needs_no_workspace(tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ def test_the_challenge_lies_in_one_partition(tmp_path, name, given):
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_the_terabyte_logs_are_a_partition_a_file_in_the_order_of_lines(tmp_path, ending):
     files = {f"day_{number}{ending}": lines for number, lines in ((0, LINES), (2, LINES[:1]), (10, LINES[:2]))}
-    source = criteo.read(official.write(tmp_path / "files", files), "2026-02-27")
+    source = criteo.read_terabyte(official.write(tmp_path / "files", files), "2026-02-27")
     assert [path.name for path in source.inputs] == list(files)
     assert "day_0 is taken for 2026-02-27" in source.notes[0]
     write_days(source, tmp_path / "events")
@@ -51,10 +51,22 @@ def test_the_terabyte_logs_are_a_partition_a_file_in_the_order_of_lines(tmp_path
         ({"train.txt": [LINES[0].replace("\t", ",")]}, "line 1: it has 1 fields, not 40; this is not a click log of Criteo"),
         ({"train.txt": [LINES[0], LINES[1].replace("1", "2", 1)]}, "line 2: label is '2', not 0 or 1"),
         ({"train.txt.gz": [LINES[0], LINES[0].replace("\t-2\t", "\t0.5\t", 1)]}, "line 2: I2 is '0.5', not an integer"),
-        ({"day_0": LINES, "day_0.gz": LINES}, "holds both day_0 and day_0.gz"),
-        ({"day_0": LINES, "day_1": [*LINES, ""]}, r"day_1 line 4: it has 1 fields, not 40"),
     ],
 )
 def test_odd_files_are_refused(tmp_path, files, message):
     with pytest.raises(DataError, match=message):
         collect(criteo.read(official.write(tmp_path / "files", files), "2026-03-01").frame)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"train.txt": LINES}, "holds none of day_0 to day_23; give the folder"),
+        ({"day_0": LINES, "day_0.gz": LINES}, "holds both day_0 and day_0.gz"),
+        ({"day_0": LINES, "day_1": []}, "day_1 is empty"),
+        ({"day_0": LINES, "day_1": [*LINES, ""]}, "day_1 line 4: it has 1 fields, not 40"),
+    ],
+)
+def test_odd_days_are_refused(tmp_path, files, message):
+    with pytest.raises(DataError, match=message):
+        collect(criteo.read_terabyte(official.write(tmp_path / "files", files), "2026-03-01").frame)
