@@ -134,7 +134,7 @@ def test_days_without_dates_lie_where_they_are_told_to(root, tmp_path):
     assert ingest.published(root, "frappe", frappe, True, day="2026-01-05").days.written == ("2026-01-05",)
     assert ingest.published(root, "criteo-terabyte", criteo, True).days.written == ("2000-01-01", "2000-01-02")
     assert ingest.published(root, "criteo-terabyte", criteo, True, day="2026-02-28").days.written == ("2026-02-28", "2026-03-01")
-    with pytest.raises(ParamsError, match="--day 30.02 is no day"):
+    with pytest.raises(ParamsError, match=r"--day 30\.02 is no day"):
         ingest.published(root, "frappe", frappe, True, day="30.02")
 
 
