@@ -174,11 +174,15 @@ def _label(reading: LabelReading, column: pl.Expr, strict: bool) -> pl.Expr:
     if reading.at_least is not None:
         return (column.cast(pl.Float64, strict=strict) >= reading.at_least).cast(pl.Int8)
     if reading.type == "boolean":
-        known = column.cast(pl.String).str.to_lowercase()
-        if strict:
-            return known.replace_strict(TRUTHS, return_dtype=pl.Int8)
-        return known.replace_strict(TRUTHS, default=None, return_dtype=pl.Int8)
+        return _truth(column.cast(pl.String).str.to_lowercase(), strict)
     return _number(column, strict) if reading.type == "number" else _integer(column, strict)
+
+
+def _truth(text: pl.Expr, strict: bool) -> pl.Expr:
+    """0 or 1 for a word of TRUTHS. Not `replace_strict`: the streaming engine (polars 2.1) holds all rows for it."""
+    digits = (pl.when(text == word).then(pl.lit(str(truth))) for word, truth in TRUTHS.items())
+    unknown = pl.when(text.is_not_null()).then(pl.lit("neither"))
+    return pl.coalesce(*digits, unknown).cast(pl.Int8, strict=strict)
 
 
 def _integer(column: pl.Expr, strict: bool) -> pl.Expr:
