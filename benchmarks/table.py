@@ -33,6 +33,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         ("movielens", _movielens),
         ("loading", _loading),
         ("ingest", _ingest),
+        ("counting", _counting),
     ):
         sections += [section(results[file], file) for file in sorted(results) if file.split("-")[0] == name]
     return "\n".join(sections)
@@ -188,6 +189,41 @@ not grow with the file (without the pages of files that are mapped, which the sy
 | GB | what | M rows/s | rate beside polars by day | CPU beside it | peak memory MB | with mapped pages MB |
 |---|---|---|---|---|---|---|
 {chr(10).join(rows)}
+"""
+
+
+def _counting(raw: dict[str, Any], file: str) -> str:
+    rows, results = [], raw["results"]
+    for values, layout in dict.fromkeys((run["values"], run["layout"]) for run in results["counting"]):
+        runs = [run for run in results["counting"] if (run["values"], run["layout"]) == (values, layout)]
+        floors = [run for run in runs if run["task"] == "floor"]
+        wall, cpu = (statistics.mean(run[figure] for run in floors) for figure in ("wall_s", "cpu_s"))
+        for task, name in (("floor", "bare scan"), ("amtl", "**amtl**"), ("split", "amtl, rows held out by hash"), ("duckdb", "DuckDB")):
+            for run in [run for run in runs if run["task"] == task][:1]:
+                ratios = f"{run['wall_s'] / wall:.1f} | {run['cpu_s'] / cpu:.1f}"
+                rows.append(
+                    f"| {values}, {layout} | {name} | {run['wall_s']:.1f} | {run['cpu_s']:.1f} | {ratios} | {run['peak_mb']:,.0f} |"
+                )
+    days = [
+        f"| {run['days']} | {run['rows']:,} | {run['vocabulary']:,} | {run['wall_s']:.2f} | {run['cpu_s']:.2f} |"
+        for run in results["another_day"]
+    ]
+    return f"""## Counting
+
+`python -m benchmarks.counting`, {_machine(raw)}. {raw["rows"]:,} rows of 10 columns whose values follow a power law (exponent 1.05) over 100 to 5M values, integers or
+text of 8 characters, Parquet with zstd in the page cache, each run in a process of its own. The bare scan decodes every value and sums the hashes
+(mean of two runs); amtl and DuckDB group, merge and write. Asked: at most 4 times the scan. The peak includes the interpreter and its imports.
+
+| values | | wall s | CPU s | wall, times the scan | CPU, times the scan | peak MB |
+|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+One more day, the whole of `count` (the day, the day that the end of training cuts, the blocks it completes, the sum over all, the vocabulary); medians of
+three days. The days draw from the same values, so that the vocabularies are about equal. Asked: the same at 10 days and at 100.
+
+| days before | rows a day | table rows | wall s | CPU s |
+|---|---|---|---|---|
+{chr(10).join(days)}
 """
 
 
