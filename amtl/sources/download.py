@@ -115,9 +115,10 @@ def _complete(url: str, part: _Part, at: At, pause: Callable[[float], None]) -> 
                 problem = str(error) or type(error).__name__
             except httpx.HTTPError as error:
                 raise DataError(f"{url} cannot be fetched ({error}); name another address with --from") from None
+    resumed = f": it goes on after {part.bytes:,} bytes" if part.bytes else ""
     raise DataError(
-        f"{url} cannot be fetched ({problem}; {ATTEMPTS} attempts); check the network and run this again: it goes on after "
-        f"{part.bytes:,} bytes. Or name another address with --from"
+        f"{url} cannot be fetched ({problem}; {ATTEMPTS} attempts); check the network and run this again{resumed}. "
+        "Or name another address with --from"
     )
 
 
