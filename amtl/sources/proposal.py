@@ -164,13 +164,8 @@ def _nulls(columns: Mapping[str, Column], parsed: Collection[str | None]) -> dic
 
 
 def _check_names(columns: Mapping[str, Column], wishes: Wishes) -> None:
-    named = [field.partition(":")[0] for field in wishes.fields]
-    named += [
-        *wishes.numbers,
-        *wishes.lists,
-        *_split_column(wishes),
-        *[one for one in (wishes.time, wishes.day_column) if one and one != NO_TIME],
-    ]
+    columns_said = [wishes.time if wishes.time != NO_TIME else None, wishes.day_column]
+    named = [*_asked(columns, wishes), *wishes.numbers, *wishes.lists, *_split_column(wishes), *[one for one in columns_said if one]]
     for name in named:
         if name not in columns:
             raise DataError(f"there is no column {name}; the table has {', '.join(columns)}")
@@ -263,31 +258,40 @@ def _split(wishes: Wishes, time: TimeReading | None) -> dict[str, Any]:
 
 def _leaks(sample: pl.DataFrame, columns: Mapping[str, Column], label: LabelReading) -> set[str]:
     """Columns of few values each of which goes with one label only: a rating beside the like that was made from it."""
-    if len(sample) < TOO_FEW:
+    if len(sample) < TOO_FEW or not columns[label.column].only_zero_one:
         return set()
     few = [column.name for column in columns.values() if 1 < column.distinct <= len(sample) // TOO_FEW and column.name != label.column]
-    purity = sample.lazy().select(pl.col(label.column).n_unique().over(name).max().alias(name) for name in few).head(1).collect()
-    return {name for name in few if purity[name][0] == 1} if few and label.type != "rule" else set()
+    labels = sample.select(pl.col(label.column).n_unique().over(name).max().alias(name) for name in few)
+    return {name for name in few if labels[name][0] == 1}
+
+
+def _asked(columns: Mapping[str, Column], wishes: Wishes) -> dict[str, str]:
+    """The fields that --field names, each with the type that was given, or with none."""
+    plain = {field: "" for field in wishes.fields if field in columns or ":" not in field}
+    typed = (field.rpartition(":") for field in wishes.fields if field not in plain)
+    return plain | {name: as_type for name, _, as_type in typed}
 
 
 def _fields(columns: Mapping[str, Column], wishes: Wishes, taken: set[str], leaks: set[str]) -> tuple[list[dict[str, Any]], list[str]]:
     """The fields, as entries of params.yaml, and notes on what was left out."""
     fields, notes = [], []
-    asked = {name.partition(":")[0]: name.partition(":")[2] for name in wishes.fields}
+    asked = _asked(columns, wishes)
     wanted = {*asked, *wishes.numbers, *wishes.lists}
     for column in columns.values():
-        if column.name in taken and column.name not in wanted:
-            continue
-        why = None if column.name in wanted else "it tells the label (known only afterwards?)" if column.name in leaks else _why_not(column)
-        if why is None and (not wishes.fields or column.name in wanted):
-            fields.append(_field(column, wishes, asked.get(column.name, "")))
-        elif why and not wishes.fields:
-            notes.append(f"{column.name} is left out: {why}; --field {column.name} brings it in")
+        if column.name in wanted:
+            fields.append(_field(column, wishes, asked))
+        elif column.name not in taken and not wishes.fields:
+            why = "it tells the label (known only afterwards?)" if column.name in leaks else _why_not(column)
+            if why:
+                notes.append(f"{column.name} is left out: {why}; to bring it in, name it and all other fields with --field")
+            else:
+                fields.append(_field(column, wishes, asked))
     return fields, notes
 
 
-def _field(column: Column, wishes: Wishes, as_type: str) -> dict[str, Any]:
-    entry: dict[str, Any] = FIELDS.get(column.kind, {})
+def _field(column: Column, wishes: Wishes, asked: Mapping[str, str]) -> dict[str, Any]:
+    """An entry of params.yaml; what --field names is an id, floats too."""
+    as_type = asked.get(column.name)
     if column.name in wishes.numbers:
         entry = {"kind": "number"}
     elif column.name in wishes.lists:
@@ -296,8 +300,8 @@ def _field(column: Column, wishes: Wishes, as_type: str) -> dict[str, Any]:
         if as_type not in {"integer", "string"}:
             raise DataError(f"--field {column.name}:{as_type}: the type is integer or string; a number is --number {column.name}")
         entry = {"type": "integer"} if as_type == "integer" else {}
-    elif column.name in {name.partition(":")[0] for name in wishes.fields} and column.kind == "number":
-        entry = {}
+    else:
+        entry = {} if as_type is not None and column.kind == "number" else FIELDS.get(column.kind, {})
     return {"name": column.name, **entry, **({"optional": True} if column.nulls else {})}
 
 
