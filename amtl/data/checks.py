@@ -19,7 +19,8 @@ Lines = dict[str, list[Any]]
 
 DAY_LINE: Lines = {"status": ["day"]}
 DECLARED: Lines = {"status": ["required", "optional", "never null"]}
-NEEDED: Lines = {"status": ["required", "never null"]}
+REQUIRED: Lines = {"status": ["required"]}
+NEVER_NULL: Lines = {"status": ["never null"]}
 OPTIONAL: Lines = {"status": ["optional"]}
 EXTRA: Lines = {"status": ["extra"]}
 LABEL: Lines = {"role": ["label"]}
@@ -80,9 +81,11 @@ def breaks(check: Check, line: Mapping[str, Any]) -> bool:
 
 
 def _schema() -> list[Check]:
+    gone = "missing in {value:.0f} file(s){hint}"
     zones = "write all in one time zone (UTC is best), or all as epoch seconds"
     return [
-        _none("missing", NEEDED, "missing in {value:.0f} file(s){hint}", "add it, or declare the field optional: true"),
+        _none("missing", REQUIRED, gone, "add it, or declare the field optional: true"),
+        _none("missing", NEVER_NULL, gone, "add it; every event has one"),
         _none("misfit", DECLARED, "type {type} does not hold what events declares", "write a fitting type, or change the declaration"),
         _none("all_null", DECLARED, "every value is null", "deliver the values; an optional column may be left out"),
         _at_most("zones", 1, TIME, "the day's times are of {value:.0f} kinds ({zone})", zones),

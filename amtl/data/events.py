@@ -25,6 +25,8 @@ from amtl.params import EventsParams, FieldParams
 
 __all__ = ["Partition", "chunks", "collect", "columns", "originals", "partitions", "reading", "scan", "schema", "sound", "soundness"]
 
+WRITE_AGAIN = "a file is damaged; write the day again"
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -71,7 +73,7 @@ def schema(file: Path) -> dict[str, pl.DataType]:
     """
     try:
         return dict(pl.scan_parquet(file, glob=False, hive_partitioning=False).collect_schema())
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"{file} cannot be read as Parquet ({_first_line(error)}); write it again or remove it") from None
 
 
@@ -128,33 +130,39 @@ def _as_found(fields: Sequence[FieldParams], types: dict[str, pl.DataType]) -> l
     return [value(column, dtype if fits(column.role, dtype) else None) for column, dtype in kinds]
 
 
-def collect(frame: pl.LazyFrame) -> pl.DataFrame:
-    """Collect events, streaming.
+def collect(frame: pl.LazyFrame, part: Partition | None = None) -> pl.DataFrame:
+    """Collect events, streaming; `part`: where they all lie, for the message.
 
     Raises:
         DataError: a file is damaged or vanished.
     """
-    with reading():
+    with reading(part):
         return frame.collect(engine="streaming")
 
 
-def chunks(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+def chunks(frame: pl.LazyFrame, rows: int, part: Partition | None = None) -> Iterator[pl.DataFrame]:
     """The frame in pieces of about `rows` rows, in order; memory does not grow with the frame.
+
+    Polars ends without an error where it gives up on a damaged file here, so `figures` counts what comes out, for every new day.
+
+    Args:
+        part: where the events all lie, for the message.
 
     Raises:
         DataError: a file is damaged or vanished.
     """
-    with reading():
+    with reading(part):
         yield from frame.collect_batches(chunk_size=rows, engine="streaming")
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Where events are read: what goes wrong is a `DataError`."""
+def reading(part: Partition | None = None) -> Iterator[None]:
+    """Where events are read: what goes wrong is a `DataError`, also where polars gives up on a damaged file (a panic)."""
+    where, remedy = (part.path, WRITE_AGAIN) if part else ("the events", "run the stage validate, which names the day")
     try:
         yield
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"the events cannot be read ({_first_line(error)}); run the stage validate, which names day and column") from None
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise DataError(f"{where} cannot be read ({_first_line(error)}); {remedy}") from None
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:

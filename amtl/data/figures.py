@@ -10,17 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from amtl.data import values
 from amtl.data.columns import LISTS, TEXTS, Column, columns, value
-from amtl.data.events import Partition, chunks
-from amtl.data.soundness import SECOND, any_matches, midnight, offences, sound, typed
+from amtl.data.events import WRITE_AGAIN, Partition, chunks
+from amtl.data.soundness import LOST, SECOND, any_matches, midnight, offences, sound, typed
+from amtl.errors import DataError
 from amtl.params import EventsParams
 
 CHUNK = 2**18
-HASHED_ROWS = 2**20
+READ = "(read)"
+HASHED_ROWS = 2**18
 """About how many rows' hashes are looked at to see how many rows repeat an earlier one."""
 MULTIPLIER = 0x9E3779B97F4A7C15
 MOJIBAKE = r"[\x{C2}\x{C3}][\x{80}-\x{BF}]|\x{E2}\x{20AC}"
@@ -74,23 +75,30 @@ def figures(part: Partition, types: Types, rows: int, events: EventsParams, furt
         further: undeclared id columns whose values are sampled as well.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: a file cannot be read, or not to its end.
     """
     asked = [*_totals(events), *(told for column in columns(events) for told in _per_row(column, events, part.day))]
     asked += [_PerRow(column.name, "hash", _hash(column)) for column in further]
     frame = pl.concat([_answers(file, types[file], events, part.day, asked, further) for file in part.files])
     sums, repeats = [], []
     found = Figures(rows, samples={told.column: values.empty() for told in asked if told.what == "hash"})
-    every = -(-rows // HASHED_ROWS)
-    for piece in chunks(frame, CHUNK):
+    every = max(-(-rows // HASHED_ROWS), 1)
+    for piece in chunks(frame, CHUNK, part):
         sums.append(_sums(piece))
         _grow(found, piece, asked)
-        row_hashes = piece["row"].to_numpy()
-        repeats.append(row_hashes[row_hashes % np.uint64(every) == 0] if every > 1 else row_hashes)
-    _settle(found, pl.concat(sums) if sums else None, asked)
-    hashes = np.concatenate([np.zeros(0, np.uint64), *repeats])
-    found.duplicate_share = 1 - len(np.unique(hashes)) / len(hashes) if len(hashes) else None
+        repeats.append(piece["row"].filter(piece["row"] % every == 0))
+    totals = pl.concat(sums) if sums else None
+    _refuse_lost_rows(part, 0 if totals is None else int(totals[READ].sum()), rows)
+    _settle(found, totals, asked)
+    hashes = pl.concat(repeats) if repeats else pl.Series(dtype=pl.UInt64)
+    found.duplicate_share = 1 - hashes.n_unique() / len(hashes) if len(hashes) else None
     return found
+
+
+def _refuse_lost_rows(part: Partition, read: int, rows: int) -> None:
+    """Raise if rows are missing: where polars gives up on a damaged file, it ends the stream of pieces without an error."""
+    if read != rows:
+        raise DataError(f"{part.path} cannot be read to its end ({read:,} of {rows:,} rows); {WRITE_AGAIN}")
 
 
 def _answers(
@@ -113,8 +121,9 @@ def _per_row(column: Column, events: EventsParams, day: str) -> list[_PerRow]:
     told = [_PerRow(name, "nulls", _missing(column))]
     told += [_PerRow(name, one.kind, one.found) for one in offences(events) if one.column == name and one.kind != "nulls"]
     if column.role in {"number", "label"}:
-        told.append(_PerRow(name, "nan", plain.is_nan().fill_null(False)))
         told.append(_PerRow(name, "extent", pl.when(plain.is_finite()).then(plain)))
+    if column.role == "number":
+        told.append(_PerRow(name, "nan", plain.is_nan().fill_null(False)))
     if column.role == "label":
         told.append(_PerRow(name, "ones", (plain == 1).fill_null(False)))
     if column.role == "time":
@@ -129,10 +138,12 @@ def _per_row(column: Column, events: EventsParams, day: str) -> list[_PerRow]:
 
 
 def _missing(column: Column) -> pl.Expr:
+    """Whether there is no value; one that exceeds 64 bits is there."""
     plain = pl.col(column.name)
-    if column.role in LISTS:
-        return plain.is_null() | (plain.list.drop_nulls().list.len() == 0)
-    return plain.is_null() | plain.is_nan().fill_null(False) if column.role in {"number", "label"} else plain.is_null()
+    if column.role in {"number", "label"}:
+        return plain.is_null() | plain.is_nan().fill_null(False)
+    missing = plain.is_null() | (plain.list.drop_nulls().list.len() == 0) if column.role in LISTS else plain.is_null()
+    return missing & ~pl.col(LOST.format(column.name)) if column.role in {"integer", "integers"} else missing
 
 
 def _hash(column: Column) -> pl.Expr:
@@ -153,9 +164,14 @@ def _row_hash(events: EventsParams) -> pl.Expr:
 
 
 def _sums(piece: pl.DataFrame) -> pl.DataFrame:
-    """Counts and extremes of a piece, in one row."""
+    """Rows, counts and extremes of a piece, in one row."""
     floats = pl.col(pl.Float64)
-    return piece.select(pl.col(pl.Boolean).sum(), floats.min().name.suffix("/lowest"), floats.max().name.suffix("/highest"))
+    return piece.select(
+        pl.len().cast(pl.Int64).alias(READ),
+        pl.col(pl.Boolean).sum(),
+        floats.min().name.suffix("/lowest"),
+        floats.max().name.suffix("/highest"),
+    )
 
 
 def _grow(found: Figures, piece: pl.DataFrame, asked: Sequence[_PerRow]) -> None:

@@ -79,8 +79,8 @@ def _types(line: Line, old: Line | None) -> Line:
     time = line["role"] == "time"
     return {
         "before": old["zone"] if time else old["type"],
-        "retyped": int(len(types) > 1 and not time),
-        "rezoned": int(len(zones) > 1),
+        "retyped": int(len(types) > 1 and not time and not line["misfit"]),
+        "rezoned": int(len(zones) > 1 and line["zones"] == 1),
         "gone": int(bool(old["type"]) and not line["type"] and line["status"] == "optional"),
     }
 

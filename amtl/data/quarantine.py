@@ -28,7 +28,7 @@ def write(part: Partition, events: EventsParams, path: Path) -> None:
     types = {file: schema(file) for file in part.files}
     own = originals(types)
     frames = [_offending(file, types[file], own[file], events, part.day) for file in part.files]
-    with reading():
+    with reading(part):
         publish(path, lambda temporary: pl.concat(frames, how="diagonal_relaxed").sink_parquet(temporary, engine="streaming"))
 
 

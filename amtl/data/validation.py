@@ -106,12 +106,17 @@ def _judge(
     bounds = checks(events, params)
     found = _profiled(used, kept, bounds, events, params)
     readable = {part.day: part for part in new if len(found[part.day].lines)}
-    for day, part in readable.items():
-        if found[day].quarantined:
-            quarantine.write(part, events, _quarantine_of(quarantined, day))
     if not readable:
         return found
-    samples = {day: sample(part, params.sample_rows) for day, part in readable.items()} if suite.entries else {}
+    samples: dict[str, pl.DataFrame] = {}
+    for day, part in readable.items():
+        try:
+            if found[day].quarantined:
+                quarantine.write(part, events, _quarantine_of(quarantined, day))
+            if suite.entries:
+                samples[day] = sample(part, params.sample_rows)
+        except DataError as error:  # a column is damaged that no one declared, so that the profile did not read it
+            found[day] = replace(found[day], findings=(Finding(day, DAY, "critical", str(error)),))
     lines = pl.concat([found[day].lines for day in readable])
     findings = expectations.judge(lines, samples, bounds, suite, events, documents)
     return {day: replace(verdict, findings=(*verdict.findings, *_of(day, findings))) for day, verdict in found.items()}

@@ -64,7 +64,7 @@ REFUSED = {
     "label as text": (lambda frame: frame.with_columns(pl.col("click").cast(pl.String)), "click", "type String does not hold"),
     "missing id": (lambda frame: frame.drop("user"), "user", "missing in 1 file"),
     "missing label": (lambda frame: frame.drop("click"), "click", "missing in 1 file"),
-    "renamed": (lambda frame: frame.rename({"tags": "Tags"}), "tags", "missing in 1 file(s); was it renamed to Tags?"),
+    "renamed": (lambda frame: frame.rename({"tags": "Tags"}), "tags", "missing in 1 file(s) (was it renamed to Tags?)"),
     "integer to text": (lambda frame: frame.with_columns(pl.col("user").cast(pl.String)), "user", "type String does not hold"),
     "integer to float": (lambda frame: frame.with_columns(pl.col("user").cast(pl.Float64)), "user", "type Float64 does not hold"),
     "text to integer": (lambda frame: frame.with_columns(item=7), "item", "type Int32 does not hold"),

@@ -147,4 +147,4 @@ def test_columns_that_came_went_or_changed_their_type(tmp_path):
 
 def test_a_column_under_another_name_is_recognised_by_its_values(tmp_path):
     found = judged(tmp_path, usual(0), usual(1, arrivals=0).rename({"user": "visitor"}).with_columns(serial=pl.int_range(pl.len())))
-    assert found.last["user"]["hint"] == "; was it renamed to visitor?"
+    assert found.last["user"]["hint"] == " (was it renamed to visitor?)"

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data.profile import DAY, SCHEMA, profile
+from amtl.data import figures
+from amtl.data.profile import DAY, SCHEMA, profile, sample
 from amtl.errors import DataError
 
 
@@ -52,7 +53,7 @@ def test_a_label_of_floats_and_of_nan(tmp_path):
 
 def test_an_id_that_exceeds_64_bits(tmp_path):
     line = with_columns(tmp_path, 3, user=pl.Series([1, 2**63, None], dtype=pl.UInt64))["user"]
-    assert (line["unreadable"], line["nulls"], line["lowest"], line["highest"]) == (1, 2, 1.0, 1.0)
+    assert (line["unreadable"], line["nulls"], line["lowest"], line["highest"]) == (1, 1, 1.0, 1.0)
 
 
 def test_lists(tmp_path):
@@ -109,3 +110,50 @@ def test_a_damaged_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         lines_of(tmp_path)
+
+
+def test_texts_with_signs_of_broken_decoding(tmp_path):
+    tags = [["ok"], ["a", "caf\ufffd"], ["cafÃ©", "â€œ"], None]
+    lines = with_columns(tmp_path, tags=tags, item=["São Paulo", "\x00", "é", "a\tb"])
+    assert [(lines[name]["damaged"], lines[name]["mojibake"]) for name in ("tags", "item")] == [(1, 1), (1, 0)]
+
+
+def test_rows_that_repeat_earlier_ones_in_all_declared_columns(tmp_path):
+    frame = days.frame(40)
+    twice = pl.concat([frame, frame.head(10)]).with_columns(other=pl.int_range(50))
+    days.write(tmp_path, 0, twice.head(30), "a.parquet")
+    days.write(tmp_path, 0, twice.tail(20), "b.parquet")
+    assert lines_of(tmp_path)[DAY]["duplicate_share"] == pytest.approx(10 / 50)
+
+
+def test_repeats_in_a_large_day_are_estimated_from_hashes_that_fall_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "HASHED_ROWS", 2000)
+    frame = days.frame(20_000).with_columns(user=pl.int_range(20_000))
+    days.write(tmp_path, 0, pl.concat([frame, frame.head(5000)]))
+    assert lines_of(tmp_path)[DAY]["duplicate_share"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_figures_are_the_same_however_the_day_is_cut_into_pieces(tmp_path, monkeypatch):
+    days.write(tmp_path, 0, days.frame(500).with_columns(click=pl.when(pl.col("user") == 1).then(2).otherwise("click")))
+    whole = lines_of(tmp_path)
+    monkeypatch.setattr(figures, "CHUNK", 37)
+    assert lines_of(tmp_path) == whole
+
+
+def test_different_values_and_occurrences_are_those_of_the_values_that_are_there(tmp_path):
+    lines = with_columns(tmp_path, item=["a", "b", "a", None], tags=[["x", "y"], ["x"], [], None])
+    assert [(lines[name]["distinct"], lines[name]["occurrences"]) for name in ("item", "tags")] == [(2, 3), (2, 3)]
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(100, 100), (60, 60), (7, 7), (1, 1)])
+def test_a_sample_is_spread_over_the_day_and_always_the_same(tmp_path, rows, expected):
+    numbered = days.frame(100).with_columns(user=pl.int_range(100), extra=pl.lit("x"))
+    days.write(tmp_path, 0, numbered.head(70), "a.parquet")
+    days.write(tmp_path, 0, numbered.tail(30).drop("item"), "b.parquet")
+    (part,) = ev.partitions(tmp_path)
+    found = sample(part, rows)
+    assert set(found.columns) == set(numbered.columns)
+    assert len(set(found["user"])) == len(found) == expected
+    assert found["user"].min() == 0
+    assert rows == 1 or found["user"].max() == 99
+    assert sample(part, rows).equals(found)
