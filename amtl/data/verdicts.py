@@ -76,7 +76,7 @@ def key(part: Partition, suite: Suite, events: EventsParams, params: ValidatePar
     """Digest of all that a verdict depends on: content, declaration, limits, expectations, and the source of what judges."""
     declared = [[column.name, column.optional] for column in columns(events)]
     code = [sha256(Path(str(module.__file__))) for module in (checks, expectations, figures, history, profiles, values)]
-    settings = [soundness(events), declared, params.model_dump(mode="json"), suite.digest]
+    settings = [soundness(events), declared, events.compare_days, params.model_dump(mode="json"), suite.digest]
     return digest_of([part.day, part.digest, *settings, code, pl.__version__])
 
 
