@@ -7,13 +7,14 @@ distinct values and never the rows. Which rows train is found first, once, as on
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from amtl.data.events import Partition, collect, scan, soundness
+from amtl.data.events import Partition, collect, scan, schema, sound, soundness
+from amtl.data.soundness import typed
 from amtl.data.split import PARTS, SplitBounds, TimeRange, held_out_by_hash, membership, time_range
 from amtl.data.tallies import Tally, find_tally, write_tally
 from amtl.files import digest_of
@@ -77,8 +78,8 @@ def partial_of(part: Partition, events: EventsParams, bounds: SplitBounds, folde
 
 def make_partial(part: Partition, events: EventsParams, bounds: SplitBounds, folder: Path) -> Partial:
     """Count a partition's training rows; if the split is by time and has no bounds yet, as if all of it were old enough."""
-    rows = scan([part], events)
-    marks = _marks(rows, events, bounds)
+    rows = scan([replace(part, sound=True)], events)  # all of them, sound or not: the marks say which count
+    marks = _marks(rows, part, events, bounds)
     by_name = {field.name: field for field in events.embedded}
     figures = _figures(rows, events, marks)
     summary = {
@@ -101,15 +102,31 @@ def _opened(tally: Tally, remake: Callable[[], Partial]) -> Partial:
     return Partial(tally, summary["rows"], summary["times"] and TimeRange.from_json(summary["times"]), moments, remake)
 
 
-def _marks(rows: pl.LazyFrame, events: EventsParams, bounds: SplitBounds) -> pl.DataFrame:
+def _marks(rows: pl.LazyFrame, part: Partition, events: EventsParams, bounds: SplitBounds) -> pl.DataFrame:
     """One Boolean a row for each part of the split that matters; no column if every row trains."""
+    chosen = _chosen(events, bounds)
+    marks = (
+        collect(rows.select(expression.fill_null(False).alias(name) for name, expression in chosen.items())) if chosen else pl.DataFrame()
+    )
+    if part.sound:
+        return marks
+    is_sound = collect(_sound(part, events))["train"]
+    return marks.with_columns(pl.all() & is_sound) if chosen else is_sound.to_frame()
+
+
+def _chosen(events: EventsParams, bounds: SplitBounds) -> dict[str, pl.Expr]:
+    """Which sound rows are of which part, where not every row trains."""
     if events.split.kind != "time":
-        return collect(rows.select(membership(events, bounds, name).alias(name) for name in PARTS))
+        return {name: membership(events, bounds, name) for name in PARTS}
     if bounds != SplitBounds():
-        return collect(rows.select(membership(events, bounds, "train").alias("train")))
-    if events.split.validation_by == "random":
-        return collect(rows.select((~held_out_by_hash(events)).alias("train")))
-    return pl.DataFrame()
+        return {"train": membership(events, bounds, "train")}
+    return {"train": ~held_out_by_hash(events)} if events.split.validation_by == "random" else {}
+
+
+def _sound(part: Partition, events: EventsParams) -> pl.LazyFrame:
+    """Whether each row counts, in the order of `scan`: found once, not once a column."""
+    raw = ((pl.scan_parquet(file, glob=False, hive_partitioning=False), schema(file)) for file in part.files)
+    return pl.concat([typed(rows, events, types, part.day).select(sound(events).alias("train")) for rows, types in raw])
 
 
 def _trained(rows: pl.LazyFrame, marks: pl.DataFrame) -> pl.LazyFrame:
@@ -122,7 +139,7 @@ def _trained(rows: pl.LazyFrame, marks: pl.DataFrame) -> pl.LazyFrame:
 
 def _figures(rows: pl.LazyFrame, events: EventsParams, marks: pl.DataFrame) -> dict[str, Any]:
     numbers = [field.name for field in events.numbers]
-    trained = _trained(rows.select(events.label, *numbers), marks)
+    trained = _trained(rows.select(events.embedded[0].name, *numbers), marks)
     moments = [expression.alias(f"{name}/{figure}") for name in numbers for figure, expression in _moments_of(pl.col(name)).items()]
     return collect(trained.select(pl.len().alias("rows"), *moments)).row(0, named=True)
 

@@ -1,6 +1,7 @@
 """Counting: what a run counts anew, what it uses again, and what it reports."""
 
 import shutil
+from dataclasses import replace
 
 import days
 import polars as pl
@@ -158,11 +159,20 @@ def test_values_over_the_cap_share_the_unknown_row_and_are_listed(tmp_path):
     assert found.report["fields"]["item"]["left_out"]["max_rows"] == 0
 
 
-def test_unsound_rows_are_not_counted(tmp_path):
-    days.days(tmp_path / "events", 4)
-    clean = run(tmp_path, days.events(split=days.SPLIT | {"kind": "random"})).vocabulary.frame
-    days.write(tmp_path / "events", 1, days.frame(5, 1, seed=3).with_columns(item=pl.lit("\ufffd")), "more.parquet")
-    assert run(tmp_path, days.events(split=days.SPLIT | {"kind": "random"})).vocabulary.frame.equals(clean)
+@pytest.mark.parametrize("split", [{"kind": "random"}, {"kind": "time", "validation_by": "time"}, {"kind": "time"}], ids=str)
+def test_unsound_rows_are_not_counted_and_sound_days_are_not_looked_at_again(tmp_path, split):
+    events = days.events(split=days.SPLIT | split)
+    days.days(tmp_path / "events", 6)
+    known = [replace(part, sound=True) for part in ev.partitions(tmp_path / "events")]
+    clean = count(known, events, CountParams(), None, tmp_path / "known")
+    for number in (0, 2):
+        damage = {"item": pl.lit("\ufffd")} if number else {"click": pl.lit(7.5)}
+        days.write(tmp_path / "events", number, days.frame(5, number, seed=3).with_columns(**damage), "more.parquet")
+    found = run(tmp_path, events)
+    assert found.vocabulary.frame.equals(clean.vocabulary.frame)
+    assert found.report["rows"] == clean.report["rows"]
+    assert found.scaling.mean == pytest.approx(clean.scaling.mean)
+    assert found.scaling.std == pytest.approx(clean.scaling.std)
 
 
 def test_another_day_reads_few_files_and_a_mended_day_changes_only_its_blocks(tmp_path):
