@@ -94,4 +94,4 @@ def read(path: Path, import_day: str) -> Source:
 
 def _missing(rows: int, whose: str, path: Path) -> list[str]:
     """A note on rows whose ad or user has no line of its own, if there are some."""
-    return [f"{rows:,} rows are of {'an' if whose == 'ad' else 'a'} {whose} that {path.name} does not describe"] if rows else []
+    return [f"rows whose {whose} is not in {path.name}: {rows:,}; its values are missing there"] if rows else []

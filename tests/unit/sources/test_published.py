@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data.checks import checks
+from amtl.data.checks import breaks, checks
+from amtl.data.profile import profile
 from amtl.params import EventsParams, ValidateParams
 from amtl.sources.published import PUBLISHED
 from amtl.sources.source import DAY, declared
@@ -35,6 +36,9 @@ def test_rows_come_back_as_declared(tmp_path, name):
     assert rows.select(events.label, *required).null_count().sum_horizontal().item() == 0
     assert len(rows) == pl.scan_parquet([file for part in parts for file in part.files]).select(pl.len()).collect().item()
     assert source.rows in (len(rows), None)
+    bounds = [check for check in checks(events, ValidateParams()) if check.severity == "critical"]
+    for line in pl.concat(profile(part, events).lines for part in parts).iter_rows(named=True):
+        assert [check.found for check in bounds if breaks(check, line)] == []
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

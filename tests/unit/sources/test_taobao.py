@@ -29,8 +29,8 @@ def test_impressions_are_joined_with_ad_and_user(tmp_path):
 
 def test_what_is_described_nowhere_is_said(tmp_path):
     assert read(tmp_path).notes == (
-        "1 rows are of an ad that ad_feature.csv does not describe",
-        "1 rows are of a user that user_profile.csv does not describe",
+        "rows whose ad is not in ad_feature.csv: 1; its values are missing there",
+        "rows whose user is not in user_profile.csv: 1; its values are missing there",
     )
     whole = {"ad_feature.csv": [*ADS, "4,1,1,1,1,1.0"], "user_profile.csv": [*USERS, "914836,0,0,1,1,1,1,0,1"]}
     assert taobao.read(official.write(tmp_path / "whole", official.TAOBAO, whole), "2026-03-01").notes == ()
