@@ -39,4 +39,3 @@ PUBLISHED: dict[str, Published] = {
     "ijcai-18": Published(ijcai18.read, "conversions after clicks in Taobao's search", "round1_ijcai_18_train_20180301.txt"),
     "taobao-ads": Published(taobao.read, "display ads of Taobao, 8 days", "folder with raw_sample.csv, ad_feature.csv, user_profile.csv"),
 }
-READERS: dict[str, Reader] = {name: published.read for name, published in PUBLISHED.items()}
