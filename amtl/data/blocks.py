@@ -1,10 +1,10 @@
 """Counts of many days from the counts of aligned blocks of days, so that another day touches few files.
 
 Days are cut into blocks of 4, 16, 64, ... days by their number (days since 0001-01-01, divided by the block's length). A block that has
-ended, which is one before the newest day, is merged once, from the blocks of a quarter of its length, and kept under the
-digest of what it holds; the days behind the last ended block stay single. So the sum over n days reads at most 3 inputs of
-each length, and a day that is replaced or taken back changes the log4(n) blocks that it lies in. Which blocks there are
-follows from the set of days alone, not from the order in which they came.
+ended, which is one before the newest day, is merged once, from the blocks and days within it, and kept under the digest of what it
+holds; the days behind the last ended block stay single. So the sum over n days reads at most 3 inputs of each length, and a
+day that is replaced or taken back changes the log4(n) blocks that it lies in, no other. Which blocks the sum reads follows from the
+set of days alone, not from the order in which they came.
 
 With a half-life h a value's frequency is the sum over days of count * 2^(-(newest - day) / h): a block holds it relative to its own last
 day, and the sum shifts it to the newest. Each shifted number is rounded to a multiple of QUANTUM, and such numbers add up without
@@ -132,11 +132,24 @@ class Blocks:
         return partial.tally
 
     def _block(self, node: Node) -> Tally:
-        kept = find_tally(self.folder / node.key)
-        if kept is not None and kept.is_intact():
+        kept = self._kept(node)
+        if kept is not None:
             return kept
-        fields = self.tally(node.children[0]).fields
-        return write_tally(self.folder / node.key, fields, lambda field: collect(self._summed(node.children, field, node.end)), None)
+        parts = node.children if self.half_life else self._nearest(node)
+        fields = self.tally(parts[0]).fields
+        return write_tally(self.folder / node.key, fields, lambda field: collect(self._summed(parts, field, node.end)), None)
+
+    def _nearest(self, node: Node) -> list[Node]:
+        """The kept blocks and the days below a block. Whole counts have the same sum over any of these; a first count makes few blocks."""
+        nearest: list[Node] = []
+        for child in node.children:
+            at_hand = not child.children or child.key in self._intact or self._kept(child) is not None
+            nearest += [child] if at_hand else self._nearest(child)
+        return nearest
+
+    def _kept(self, node: Node) -> Tally | None:
+        found = find_tally(self.folder / node.key)
+        return found if found is not None and found.is_intact() else None
 
 
 def decayed(counts: pl.LazyFrame, age: int, half_life: float, figure: str) -> pl.LazyFrame:

@@ -138,10 +138,11 @@ def _trained(rows: pl.LazyFrame, marks: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _figures(rows: pl.LazyFrame, events: EventsParams, marks: pl.DataFrame) -> dict[str, Any]:
+    trained = int(marks["train"].sum()) if marks.width else int(collect(rows.select(pl.len())).item())
     numbers = [field.name for field in events.numbers]
-    trained = _trained(rows.select(events.embedded[0].name, *numbers), marks)
     moments = [expression.alias(f"{name}/{figure}") for name in numbers for figure, expression in _moments_of(pl.col(name)).items()]
-    return collect(trained.select(pl.len().alias("rows"), *moments)).row(0, named=True)
+    found = collect(_trained(rows.select(numbers), marks).select(moments)).row(0, named=True) if numbers else {}
+    return {"rows": trained, **found}
 
 
 def _moments_of(number: pl.Expr) -> dict[str, pl.Expr]:

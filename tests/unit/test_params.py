@@ -135,6 +135,11 @@ def test_a_name_is_letters_digits_and_dashes(key, value):
         ("validate.label_rate", [0.1, 1.1]),
         ("validate.label_rate", [math.nan, 0.5]),
         ("validate.label_rate", [0.1]),
+        ("validate.volume_jump", [8, 3]),
+        ("validate.max_duplicates", [math.nan, 0.5]),
+        ("validate.new_values_jump", [-0.1, 0.5]),
+        ("validate.max_quarantined", 1.1),
+        ("events.hours_off_day", -1),
         ("compress.budget", 0),
         ("compress.budget", True),
         ("compress.budget", "40 potatoes"),
@@ -328,3 +333,37 @@ def test_any_budget_is_bytes_or_a_value_error(budget):
         assert parse_budget(budget, 1000) >= 0
     except ValueError:
         return
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        ({"max_rows": {"nowhere": 3}}, "count.max_rows.nowhere names no field"),
+        ({"max_rows": {"price": 3}}, "count.max_rows.price names no field"),
+        ({"max_rows": 0}, "count.max_rows: must be null"),
+        ({"max_rows": True}, "count.max_rows: must be null"),
+        ({"max_rows": {"user": 1.5}}, "count.max_rows: must be null"),
+        ({"max_rows": {7: 3}}, "count.max_rows: must be null"),
+        ({"half_life": 0}, "count.half_life"),
+        ({"half_life": math.inf}, "count.half_life"),
+    ],
+    ids=str,
+)
+def test_what_counting_cannot_do_is_refused_by_its_key(count, message):
+    with pytest.raises(ParamsError, match=message):
+        parse(MINIMAL | {"count": count})
+
+
+def test_a_cap_is_for_all_fields_or_for_some():
+    both = parse(MINIMAL | {"count": {"max_rows": 5}}), parse(MINIMAL | {"count": {"max_rows": {"user": 7}}})
+    assert [settings.count.caps(settings.events) for settings in both] == [
+        {field.name: 5 for field in both[0].events.embedded},
+        {"user": 7},
+    ]
+
+
+def test_there_is_no_decay_without_time():
+    timeless = MINIMAL | {"events": {**MINIMAL["events"], "time": None, "split": {"kind": "random"}}}
+    assert parse(timeless | {"count": {"half_life": None}}).count.half_life is None
+    with pytest.raises(ParamsError, match=r"count\.half_life needs events\.time"):
+        parse(timeless | {"count": {"half_life": 7.0}})
