@@ -216,3 +216,14 @@ def test_what_a_holder_starts_does_not_ask_for_the_lock_again(tmp_path):
         with files.workspace_lock(tmp_path):
             pass
         assert "AMTL_LOCK_HELD" in os.environ
+
+
+def test_pruning_leaves_what_is_named_and_what_is_young(tmp_path):
+    for name in ("named", "young", "old", "older"):
+        (tmp_path / name).mkdir() if name == "old" else (tmp_path / name).write_text("")
+    (tmp_path / "old" / "file").write_text("")
+    for name in ("named", "old", "older"):
+        os.utime(tmp_path / name, (0, 0))
+    files.prune(tmp_path, ["named"], 30)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["named", "young"]
+    files.prune(tmp_path / "absent", [], 30)

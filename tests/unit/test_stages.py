@@ -140,3 +140,18 @@ def test_skipped_days_are_not_used_and_must_be_what_was_skipped(workspace):
     (stages.EVENTS / "date=2026-01-02" / "events.parquet").write_bytes(b"mended")
     with pytest.raises(DataError, match="dvc repro validate"):
         stages._accepted(settings().events)
+
+
+def test_only_days_without_any_row_in_quarantine_need_no_second_look(workspace):
+    for number in (1, 2):
+        day = stages.EVENTS / f"date=2026-01-0{number}"
+        day.mkdir(parents=True)
+        (day / "events.parquet").write_bytes(b"content %d" % number)
+    from amtl.data.events import partitions, soundness
+
+    events = settings().events
+    clean, dirty = ({"day": part.day, "digest": part.digest, "rows": 1} for part in partitions(stages.EVENTS))
+    judged = {"partitions": [clean | {"quarantined": 0}, dirty | {"quarantined": 1}], "skipped": []}
+    for rules, sound in ((files.digest_of(soundness(events)), [True, False]), ("other rules", [False, False])):
+        files.publish_json(stages.VALIDATE / "accepted.json", judged | {"soundness": rules})
+        assert [part.sound for part in stages._accepted(events)] == sound
