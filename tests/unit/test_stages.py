@@ -1,11 +1,15 @@
 """What `python -m amtl.stages` does around a stage: arguments, errors, the folder for resuming, the check of what was validated."""
 
+import days
+import polars as pl
 import pytest
 import yaml
 from toy import COMPRESS, EVENTS, settings
 
 from amtl import files, stages
+from amtl.data.vocabulary import LEFT_OUT_SCHEMA
 from amtl.errors import ArtifactError, DataError
+from amtl.params import parse
 
 
 @pytest.fixture
@@ -155,3 +159,17 @@ def test_only_days_without_any_row_in_quarantine_need_no_second_look(workspace):
     for rules, sound in ((files.digest_of(soundness(events)), [True, False]), ("other rules", [False, False])):
         files.publish_json(stages.VALIDATE / "accepted.json", judged | {"soundness": rules})
         assert [part.sound for part in stages._accepted(events)] == sound
+
+
+def test_counting_lists_what_has_no_row_and_totals_it_by_field(workspace, monkeypatch):
+    parts = days.days(stages.EVENTS, 5)
+    monkeypatch.setattr(stages, "_accepted", lambda *_: parts)
+    files.publish_json(stages.PARENT / "parent.json", {"parent": "none"})
+    declared = days.events().model_dump(mode="json")
+    stages.count(parse({"events": declared, "count": {"max_rows": {"user": 3}}, "register": {"name": "days"}}))
+    left_out = pl.read_parquet(stages.COUNT / "left_out.parquet")
+    assert left_out.schema == LEFT_OUT_SCHEMA
+    assert set(left_out["field"]) == {"user"}
+    report = files.read_json(stages.COUNT / "report.json")
+    assert report["fields"]["user"] == {"values": 3, "new": 3, "dropped": 0, "left_out": {"min_count": 0, "max_rows": len(left_out)}}
+    assert pl.read_parquet(stages.COUNT / "vocabulary.parquet").filter(pl.col("field") == "user").height == 4
