@@ -25,6 +25,8 @@ from amtl.params import EventsParams, FieldParams
 
 __all__ = ["Partition", "chunks", "collect", "columns", "originals", "partitions", "reading", "scan", "schema", "sound", "soundness"]
 
+ANY_DAY = "1970-01-01"
+"""Stands for the day where no rule asks for it, so that files of all days are read alike."""
 WRITE_AGAIN = "a file is damaged; write the day again"
 
 
@@ -66,13 +68,14 @@ def partitions(root: Path) -> list[Partition]:
 
 
 def schema(file: Path) -> dict[str, pl.DataType]:
-    """Column types of a Parquet file.
+    """Column types of a Parquet file, but for columns whose names begin with a parenthesis: such names are our own.
 
     Raises:
         DataError: the file is missing, cut short or no Parquet.
     """
     try:
-        return dict(pl.scan_parquet(file, glob=False, hive_partitioning=False).collect_schema())
+        found = pl.scan_parquet(file, glob=False, hive_partitioning=False).collect_schema()
+        return {name: dtype for name, dtype in found.items() if not name.startswith("(")}
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"{file} cannot be read as Parquet ({_first_line(error)}); write it again or remove it") from None
 
@@ -103,7 +106,8 @@ def scan(parts: Sequence[Partition], events: EventsParams, beside: Sequence[Fiel
     files = [(file, part) for part in parts for file in part.files]
     if not files:
         raise DataError("there are no events to read")
-    kinds = [(tuple(schema(file).items()), None if part.sound else part.day) for file, part in files]
+    judged_by_day = events.time is not None and events.hours_off_day is not None
+    kinds = [(tuple(schema(file).items()), None if part.sound else part.day if judged_by_day else ANY_DAY) for file, part in files]
     runs = [
         (dict(types), day, [file for _, (file, _) in run]) for (types, day), run in groupby(zip(kinds, files, strict=True), lambda x: x[0])
     ]

@@ -175,10 +175,11 @@ def test_rows_that_are_not_sound_are_left_out_unless_the_day_is_known_to_be_soun
     assert len(ev.collect(ev.scan([replace(part, sound=True)], EVENTS).select("user"))) == 4
 
 
-def test_a_thousand_days_known_to_be_sound_are_one_scan(tmp_path):
+def test_days_known_to_be_sound_or_not_judged_by_their_day_are_one_scan(tmp_path):
     parts = [replace(part, sound=True) for part in days.days(tmp_path, 6, rows=3)]
     assert ev.scan(parts, EVENTS).explain().count("Parquet SCAN") == 1
     assert ev.collect(ev.scan(parts, EVENTS)).equals(ev.collect(ev.scan(ev.partitions(tmp_path), EVENTS)))
+    assert ev.scan(ev.partitions(tmp_path), days.events(hours_off_day=None)).explain().count("Parquet SCAN") == 1
 
 
 def test_times_without_a_zone_and_dates_are_utc(tmp_path):
