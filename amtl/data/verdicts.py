@@ -13,8 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from amtl.data import checks, expectations, figures, history, values
-from amtl.data import profile as profiles
+from amtl.data import values
 from amtl.data.checks import Finding
 from amtl.data.columns import columns
 from amtl.data.events import Partition, soundness
@@ -25,6 +24,8 @@ from amtl.files import digest_of, prune, publish_copy, publish_folder, publish_j
 from amtl.params import EventsParams, ValidateParams
 
 KEPT_DAYS = 30
+JUDGING = ("checks", "columns", "expectations", "figures", "history", "profile", "soundness", "values")
+"""The modules of this room that decide a verdict: a change of one judges every day anew."""
 LINES, SAMPLES, FINDINGS, QUARANTINE = "profile.parquet", "values.parquet", "findings.json", "quarantine.parquet"
 
 
@@ -75,7 +76,7 @@ class Verdict:
 def key(part: Partition, suite: Suite, events: EventsParams, params: ValidateParams) -> str:
     """Digest of all that a verdict depends on: content, declaration, limits, expectations, and the source of what judges."""
     declared = [[column.name, column.optional] for column in columns(events)]
-    code = [sha256(Path(str(module.__file__))) for module in (checks, expectations, figures, history, profiles, values)]
+    code = [sha256(Path(__file__).with_name(f"{name}.py")) for name in JUDGING]
     settings = [soundness(events), declared, events.compare_days, params.model_dump(mode="json"), suite.digest]
     return digest_of([part.day, part.digest, *settings, code, pl.__version__])
 
