@@ -259,7 +259,8 @@ def _types(events: EventsParams) -> dict[str, str]:
 
 
 def _as_text(field: str, rows: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    return rows.with_columns(pl.lit(field).alias("field"), pl.col("value").cast(pl.String)).select(pl.col(name).cast(kind) for name, kind in schema.items())
+    text = rows.with_columns(pl.lit(field).alias("field"), pl.col("value").cast(pl.String))
+    return text.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
 def _with_unknown(rows: pl.DataFrame, fields: list[str], figures: pl.DataFrame | None = None) -> pl.DataFrame:
