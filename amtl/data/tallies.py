@@ -66,7 +66,8 @@ def find_tally(folder: Path) -> Tally | None:
 
 def summed(parts: Iterable[pl.LazyFrame]) -> pl.LazyFrame:
     """Counts of several tallies as one; exact, so neither the order nor the grouping of the parts matters."""
-    return pl.concat(list(parts)).group_by("value").agg(pl.exclude("value").sum())
+    held = list(parts)
+    return held[0] if len(held) == 1 else pl.concat(held).group_by("value").agg(pl.exclude("value").sum())
 
 
 def _file(number: int) -> str:
