@@ -155,10 +155,10 @@ def measure(root: Path, kind: str, layout: str) -> list[dict[str, Any]]:
 def another_day(root: Path, days: int, rows: int) -> dict[str, Any]:
     """Median wall and CPU seconds of `count` for one more day, after `days` days of `rows` rows each."""
     events, params, cache = declared("integer", BY_TIME), CountParams(), root / "cache"
-    parts = write_days(root / "events", "integer", days, days * rows, shrink=50)
+    parts = write_days(root / "events", "integer", days, days * rows, shrink=200)
     vocabulary, taken = count(parts, events, params, None, cache).vocabulary, []
     for day in range(days, days + 3):
-        parts += write_days(root / "events", "integer", 1, rows, shrink=50, first=day)
+        parts += write_days(root / "events", "integer", 1, rows, shrink=200, first=day)
         wall, cpu = time.perf_counter(), time.process_time()
         vocabulary = count(parts, events, params, vocabulary, cache).vocabulary
         taken.append((time.perf_counter() - wall, time.process_time() - cpu))
