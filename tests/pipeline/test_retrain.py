@@ -104,7 +104,7 @@ def test_the_next_day_is_the_only_one_looked_at_and_training_starts_from_the_cha
     assert arrived.code == 0, arrived.err
     assert arrived.ran == STAGES
     day = "2026-01-07"
-    assert read(workspace, "build/validate/report.json")["validated"] == [day]
+    assert any("validated 1 days, 6 were validated before" in line for line in arrived.log)
     counted = read(workspace, "build/count/report.json")
     assert day in counted["counted"] or day in counted["boundary"]
     assert len(counted["reused"]) >= 4
