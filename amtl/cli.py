@@ -17,8 +17,8 @@ from amtl import environment, files
 from amtl.errors import AmtlError, DataError, ParamsError
 
 if TYPE_CHECKING:
-    from amtl.sources.proposal import Wishes
-    from amtl.sources.tables import Table
+    from amtl.sources.mapped.proposal import Wishes
+    from amtl.sources.mapped.tables import Table
 
 app = typer.Typer(
     help="Smaller embedding tables at the same AUC: events in, a registered and judged model out.",
@@ -99,7 +99,7 @@ def ingest(
 
     Without a word about columns, files are a later delivery of the data set that is here, and their days are added.
     """
-    from amtl.sources.proposal import Wishes
+    from amtl.sources.mapped.proposal import Wishes
     from flows import ingest as flow
 
     fields, numbers, lists = (tuple(columns or ()) for columns in (field, number, list_))
@@ -132,7 +132,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download a data set from its publisher, verify it and bring it in; a download that broke off is resumed."""
-    from amtl.sources.fetch import offer
+    from amtl.sources.fetch.offers import offer
     from flows.fetch import fetched
 
     terms = offer(name).terms
@@ -286,7 +286,7 @@ def _fetched(number: int, stack: contextlib.ExitStack) -> Path:
 
 def _published(what: list[str]) -> tuple[str | None, list[str]]:
     """The name of a published data set, if `what` begins with one, and absolute paths."""
-    from amtl.sources.published import PUBLISHED
+    from amtl.sources.published.registry import PUBLISHED
 
     name = what[0] if what[0] in PUBLISHED else None
     paths = [str(Path(path).expanduser().absolute()) for path in (what[1:] if name else what)]
@@ -308,8 +308,8 @@ def _show_section(section: dict[str, Any], notes: Sequence[str]) -> None:
 
 def _ask_for_columns(table: Table, wishes: Wishes) -> Wishes:
     """Ask for label and time, show what comes of it, and have it agreed."""
-    from amtl.sources import kinds, tables
-    from amtl.sources.proposal import NO_TIME, propose
+    from amtl.sources.mapped import kinds, tables
+    from amtl.sources.mapped.proposal import NO_TIME, propose
 
     sample = tables.sample(table)
     columns = kinds.describe(sample)

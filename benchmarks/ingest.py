@@ -73,8 +73,8 @@ def _block(random: np.random.Generator, times: np.ndarray) -> pl.DataFrame:
 
 def amtl(source: Path, folder: Path) -> None:
     """What `amtl ingest` does up to the pin: propose, check, stream, swap."""
-    from amtl.sources.mapped import read
-    from amtl.sources.proposal import Wishes
+    from amtl.sources.mapped.mapping import read
+    from amtl.sources.mapped.proposal import Wishes
     from amtl.sources.writing import write_days
     from flows.ingest import proposed
 

@@ -14,11 +14,11 @@ import yaml
 
 from amtl import params, stages
 from amtl.errors import DataError, ParamsError
-from amtl.sources import mapped, tables
-from amtl.sources.conversions import Reading
+from amtl.sources.mapped import mapping, tables
+from amtl.sources.mapped.conversions import Reading
+from amtl.sources.mapped.proposal import Proposal, Wishes, options, propose, reading_for
 from amtl.sources.progress import shown
-from amtl.sources.proposal import Proposal, Wishes, options, propose, reading_for
-from amtl.sources.published import PUBLISHED
+from amtl.sources.published.registry import PUBLISHED
 from amtl.sources.source import Source
 from amtl.sources.writing import Added, write_days
 from flows import dataset
@@ -128,7 +128,7 @@ def files(root: Path, patterns: Sequence[str], wishes: Wishes, replace: bool, re
     if not replace:
         dataset.refuse_other(root, proposal.section)
     with shown("checking lines", None):
-        source = mapped.read(table, proposal.section, proposal.reading, _today(), proposal.notes)
+        source = mapping.read(table, proposal.section, proposal.reading, _today(), proposal.notes)
     return _install(root, source, replace) if replace else _add(root, source, replace_days)
 
 
@@ -144,7 +144,7 @@ def _delivered(root: Path, patterns: Sequence[str]) -> Source:
     )
     reading = reading_for(tables.sample(table), events, stored)
     with shown("checking lines", None):
-        return mapped.read(table, section, reading, _today())
+        return mapping.read(table, section, reading, _today())
 
 
 def _with_label(patterns: Sequence[str], wishes: Wishes, ask: Ask | None) -> Wishes:

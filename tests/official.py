@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from amtl.sources.movielens import GENRES
+from amtl.sources.published.movielens import GENRES
 
 Files = dict[str, list[str]]
 
@@ -113,7 +113,7 @@ ALL: dict[str, Files] = {
     "ijcai-18": IJCAI18,
     "taobao-ads": TAOBAO,
 }
-"""What each name of `amtl.sources.published` reads."""
+"""What each name of `amtl.sources.published.registry` reads."""
 
 
 def write(folder: Path, files: Files, changes: dict[str, list[str] | None] | None = None) -> Path:

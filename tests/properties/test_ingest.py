@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amtl.data import events as ev
-from amtl.sources import mapped
-from amtl.sources.proposal import Wishes
+from amtl.sources.mapped import mapping as mapped
+from amtl.sources.mapped.proposal import Wishes
 from amtl.sources.writing import write_days
 from flows.ingest import proposed
 

@@ -8,7 +8,7 @@ import yaml
 
 from amtl import params
 from amtl.errors import DataError
-from amtl.sources.movielens import MOVIELENS_100K
+from amtl.sources.published.movielens import MOVIELENS_100K
 from amtl.sources.sample import EVENTS
 from flows import dataset
 

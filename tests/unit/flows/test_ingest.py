@@ -11,8 +11,8 @@ from amtl import cli, params
 from amtl.data.events import partitions
 from amtl.data.skipped import SkippedDays
 from amtl.errors import DataError, ParamsError
-from amtl.sources.proposal import Wishes
-from amtl.sources.tables import open_table
+from amtl.sources.mapped.proposal import Wishes
+from amtl.sources.mapped.tables import open_table
 from flows import data, ingest
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")

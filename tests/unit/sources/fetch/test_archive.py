@@ -6,8 +6,8 @@ import zipfile
 import pytest
 
 from amtl.errors import DataError
-from amtl.sources import archive
-from amtl.sources.archive import unpack
+from amtl.sources.fetch import archive
+from amtl.sources.fetch.archive import unpack
 
 
 def zipped(path, members, modes=None):

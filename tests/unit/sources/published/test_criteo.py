@@ -8,8 +8,8 @@ import pytest
 from amtl.data import events as ev
 from amtl.errors import DataError
 from amtl.params import EventsParams
-from amtl.sources import criteo
-from amtl.sources.lines import collect
+from amtl.sources.published import criteo
+from amtl.sources.published.lines import collect
 from amtl.sources.writing import write_days
 
 LINES = official.CRITEO["train.txt"]

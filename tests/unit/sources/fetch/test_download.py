@@ -10,8 +10,8 @@ import pytest
 
 from amtl import files
 from amtl.errors import DataError, ParamsError
-from amtl.sources import download as module
-from amtl.sources.download import ATTEMPTS, download
+from amtl.sources.fetch import download as module
+from amtl.sources.fetch.download import ATTEMPTS, download
 
 CONTENT = bytes(range(256)) * 1000
 

@@ -20,9 +20,9 @@ import polars as pl
 
 from amtl.errors import DataError
 from amtl.params import EventsParams
-from amtl.sources import kinds, tables, times
-from amtl.sources.conversions import LabelReading, Reading, TimeReading
-from amtl.sources.kinds import Column, Kind
+from amtl.sources.mapped import kinds, tables, times
+from amtl.sources.mapped.conversions import LabelReading, Reading, TimeReading
+from amtl.sources.mapped.kinds import Column, Kind
 
 FIELDS: dict[Kind, dict[str, str]] = {
     "integer": {"type": "integer"},

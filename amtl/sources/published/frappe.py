@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from amtl.sources import lines
-from amtl.sources.layout import Column, Kind, Layout, coded
+from amtl.sources.published import lines
+from amtl.sources.published.layout import Column, Kind, Layout, coded
 from amtl.sources.source import DAY, Source
 
 VALUES = {

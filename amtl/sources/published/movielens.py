@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from amtl.errors import DataError
-from amtl.sources import clock, lines
-from amtl.sources.layout import EPOCH, FLAG, INTEGER, TEXT, Column, Layout, columns, integer, one_of
+from amtl.sources.published import clock, lines
+from amtl.sources.published.layout import EPOCH, FLAG, INTEGER, TEXT, Column, Layout, columns, integer, one_of
 from amtl.sources.source import DAY, Source
 
 GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from amtl.sources import tables
-from amtl.sources.conversions import Conversion
+from amtl.sources.mapped import tables
+from amtl.sources.mapped.conversions import Conversion
+from amtl.sources.mapped.tables import Table
 from amtl.sources.source import DAY
-from amtl.sources.tables import Table
 
 
 def first(table: Table, made: Sequence[Sequence[Conversion]], nulls: dict[str, str]) -> str | None:

@@ -6,8 +6,8 @@ import official
 import pytest
 
 from amtl.errors import DataError
-from amtl.sources import avazu
-from amtl.sources.lines import collect
+from amtl.sources.published import avazu
+from amtl.sources.published.lines import collect
 
 HEADER, *LINES = official.AVAZU["train.csv"]
 

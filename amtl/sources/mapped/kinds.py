@@ -9,7 +9,7 @@ from typing import Literal
 import polars as pl
 
 from amtl.data.columns import SMALLER
-from amtl.sources import times
+from amtl.sources.mapped import times
 
 Kind = Literal["integer", "number", "boolean", "text", "integers", "texts", "time", "nothing", "other"]
 WHOLE = r"^[+-]?(0|[1-9][0-9]{0,18})$"

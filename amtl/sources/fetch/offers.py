@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amtl.errors import ParamsError
-from amtl.sources.archive import unpack
-from amtl.sources.download import At, download
+from amtl.sources.fetch.archive import unpack
+from amtl.sources.fetch.download import At, download
 
 PUBLISHER = "https://files.grouplens.org/datasets/movielens"
 TERMS = (

@@ -10,7 +10,7 @@ import pytest
 from amtl.data import events as ev
 from amtl.errors import DataError
 from amtl.params import EventsParams
-from amtl.sources import movielens
+from amtl.sources.published import movielens
 from amtl.sources.writing import write_days
 
 READ = {"100k": movielens.read_100k, "1m": movielens.read_1m}

@@ -9,7 +9,7 @@ import polars as pl
 
 from amtl.errors import DataError
 from amtl.sources import textfile
-from amtl.sources.tables import Layout, Table, columns, complaint
+from amtl.sources.mapped.tables import Layout, Table, columns, complaint
 
 
 def checked_rows(table: Table) -> int:

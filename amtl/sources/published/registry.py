@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amtl.sources import avazu, criteo, frappe, ijcai18, movielens, taobao
+from amtl.sources.published import avazu, criteo, frappe, ijcai18, movielens, taobao
 from amtl.sources.source import Reader
 
 

@@ -10,10 +10,10 @@ import pytest
 from amtl.data import events as ev
 from amtl.errors import DataError
 from amtl.params import EventsParams
-from amtl.sources import mapped, tables
-from amtl.sources.conversions import Reading
-from amtl.sources.proposal import Wishes, reading_for
-from amtl.sources.tables import find, open_table, sample
+from amtl.sources.mapped import mapping, tables
+from amtl.sources.mapped.conversions import Reading
+from amtl.sources.mapped.proposal import Wishes, reading_for
+from amtl.sources.mapped.tables import find, open_table, sample
 from amtl.sources.writing import write_days
 from flows.ingest import proposed
 
@@ -51,7 +51,7 @@ def write(folder, name, rows=ROWS):
 def ingested(path, destination, wishes=WISHES):
     """The events that come out of a file, and the section that declares them."""
     table, proposal = proposed([str(path)], wishes)
-    write_days(mapped.read(table, proposal.section, proposal.reading, "2026-03-01"), destination)
+    write_days(mapping.read(table, proposal.section, proposal.reading, "2026-03-01"), destination)
     section = EventsParams.model_validate(proposal.section)
     return ev.collect(ev.scan(ev.partitions(destination), section)), section
 
@@ -80,9 +80,9 @@ def test_the_same_rows_give_the_same_bytes_however_they_are_cut_into_files(tmp_p
     for number, row in enumerate(ROWS):
         write(tmp_path / "cut", f"{number}.csv", [row])
     table, proposal = proposed([str(whole)], WISHES)
-    write_days(mapped.read(table, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "one")
+    write_days(mapping.read(table, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "one")
     cut = open_table(find([str(tmp_path / "cut")]))
-    write_days(mapped.read(cut, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "many")
+    write_days(mapping.read(cut, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "many")
     assert [part.digest for part in ev.partitions(tmp_path / "one")] == [part.digest for part in ev.partitions(tmp_path / "many")]
 
 
@@ -93,7 +93,7 @@ def test_a_later_delivery_is_read_as_the_days_that_are_here(tmp_path):
     stored = Reading.of(ev.partitions(tmp_path / "events")[0].files[0])
     later = open_table([write(tmp_path, "later.csv", [{**row, "at": row["at"] + 86_400, "rating": 4} for row in ratings])])
     reading = reading_for(sample(later), section, stored)
-    write_days(mapped.read(later, section.model_dump(mode="json"), reading, "2026-03-01"), tmp_path / "events")
+    write_days(mapping.read(later, section.model_dump(mode="json"), reading, "2026-03-01"), tmp_path / "events")
     rows = ev.collect(ev.scan(ev.partitions(tmp_path / "events"), section))
     assert section.label == "rating_at_least_3"
     assert rows["rating_at_least_3"].to_list() == [1] * 60
@@ -113,7 +113,7 @@ def test_labels(tmp_path, wishes, values, labels):
     path = tmp_path / "e.csv"
     path.write_text("y,u\n" + "".join(f"{value},a{number % 2}\n" for number, value in enumerate(values)))
     table, proposal = proposed([str(path)], wishes)
-    write_days(mapped.read(table, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "events")
+    write_days(mapping.read(table, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "events")
     raw = pl.read_parquet(tmp_path / "events" / "**" / "*.parquet", hive_partitioning=False)
     assert raw[proposal.section["label"]].to_list() == labels
     assert "y" not in [field["name"] for field in proposal.section["fields"]]
@@ -160,7 +160,7 @@ def test_a_bad_line_is_named_and_nothing_changes(tmp_path, lines, message):
     table, proposal = proposed([str(path)], WISHES)
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=message):
-        write_days(mapped.read(table, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "events")
+        write_days(mapping.read(table, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "events")
     assert [entry.name for entry in tmp_path.iterdir()] == ["e.csv"]
 
 
@@ -178,7 +178,7 @@ def test_a_bad_object_is_named(tmp_path, line, message):
     table, proposal = proposed([str(path)], WISHES)
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(DataError, match=message):
-        write_days(mapped.read(table, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "events")
+        write_days(mapping.read(table, proposal.section, proposal.reading, "2026-03-01"), tmp_path / "events")
 
 
 def test_a_file_that_ends_early_is_named(tmp_path):
@@ -186,7 +186,7 @@ def test_a_file_that_ends_early_is_named(tmp_path):
     table, proposal = proposed([str(path)], WISHES)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"e\.csv\.gz cannot be read beyond line \d \(.*\); deliver it again"):
-        mapped.read(table, proposal.section, proposal.reading, "2026-03-01")
+        mapping.read(table, proposal.section, proposal.reading, "2026-03-01")
 
 
 def test_what_is_no_utf8_is_named(tmp_path):
@@ -194,7 +194,7 @@ def test_what_is_no_utf8_is_named(tmp_path):
     table, proposal = proposed([str(path)], WISHES)
     path.write_bytes(path.read_bytes() + "2026-01-02 00:00:00,0,1,café,2,a,tv\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"line 5 is not encoded in UTF-8; convert the file first"):
-        mapped.read(table, proposal.section, proposal.reading, "2026-03-01")
+        mapping.read(table, proposal.section, proposal.reading, "2026-03-01")
 
 
 def test_a_file_that_lacks_a_column_or_has_another_type_is_refused(tmp_path):
@@ -207,9 +207,9 @@ def test_a_file_that_lacks_a_column_or_has_another_type_is_refused(tmp_path):
     ):
         changed.write_parquet(tmp_path / "changed.parquet")
         with pytest.raises(DataError, match=message):
-            mapped.read(open_table([tmp_path / "changed.parquet"]), proposal.section, proposal.reading, "2026-03-01")
+            mapping.read(open_table([tmp_path / "changed.parquet"]), proposal.section, proposal.reading, "2026-03-01")
     frame.drop("device", "price").write_parquet(tmp_path / "changed.parquet")
-    source = mapped.read(open_table([tmp_path / "changed.parquet"]), proposal.section, proposal.reading, "2026-03-01")
+    source = mapping.read(open_table([tmp_path / "changed.parquet"]), proposal.section, proposal.reading, "2026-03-01")
     assert source.frame.collect()["device"].to_list() == [None] * 3
 
 
@@ -234,5 +234,5 @@ def test_a_key_that_comes_late_in_ndjson_is_not_lost(tmp_path, monkeypatch):
     _, proposal = proposed([str(path)], Wishes())
     section = {**proposal.section, "fields": [*proposal.section["fields"], {"name": "late", "optional": True}]}
     path.write_text(path.read_text() + '{"y": 0, "u": "b", "v": "c", "late": "here"}\n')
-    source = mapped.read(open_table([path]), section, proposal.reading, "2026-03-01")
+    source = mapping.read(open_table([path]), section, proposal.reading, "2026-03-01")
     assert source.frame.collect()["late"].to_list() == [None, None, "here"]

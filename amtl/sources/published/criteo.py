@@ -19,8 +19,8 @@ from typing import Any
 import polars as pl
 
 from amtl.errors import DataError
-from amtl.sources import lines
-from amtl.sources.layout import FLAG, INTEGER, TEXT, Column, Layout, columns
+from amtl.sources.published import lines
+from amtl.sources.published.layout import FLAG, INTEGER, TEXT, Column, Layout, columns
 from amtl.sources.source import DAY, Source
 
 NUMBERS = tuple(f"I{number}" for number in range(1, 14))

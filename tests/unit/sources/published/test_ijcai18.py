@@ -6,8 +6,8 @@ import official
 import pytest
 
 from amtl.errors import DataError
-from amtl.sources import ijcai18
-from amtl.sources.lines import collect
+from amtl.sources.published import ijcai18
+from amtl.sources.published.lines import collect
 
 NAME = ijcai18.FILES[0]
 HEADER, *LINES = official.IJCAI18[NAME]

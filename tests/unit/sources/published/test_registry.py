@@ -8,7 +8,7 @@ from amtl.data import events as ev
 from amtl.data.checks import breaks, checks
 from amtl.data.profile import profile
 from amtl.params import EventsParams, ValidateParams
-from amtl.sources.published import PUBLISHED
+from amtl.sources.published.registry import PUBLISHED
 from amtl.sources.source import DAY, declared
 from amtl.sources.writing import write_days
 

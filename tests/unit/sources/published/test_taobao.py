@@ -4,8 +4,8 @@ import official
 import pytest
 
 from amtl.errors import DataError
-from amtl.sources import taobao
-from amtl.sources.lines import collect
+from amtl.sources.published import taobao
+from amtl.sources.published.lines import collect
 
 SAMPLE, ADS, USERS = (official.TAOBAO[name] for name in ("raw_sample.csv", "ad_feature.csv", "user_profile.csv"))
 

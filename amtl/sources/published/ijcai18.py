@@ -18,8 +18,8 @@ from typing import Any
 
 import polars as pl
 
-from amtl.sources import clock, lines
-from amtl.sources.layout import EPOCH, FLAG, INTEGER, NUMBER, TEXT, Column, Kind, Layout, columns
+from amtl.sources.published import clock, lines
+from amtl.sources.published.layout import EPOCH, FLAG, INTEGER, NUMBER, TEXT, Column, Kind, Layout, columns
 from amtl.sources.source import DAY, Source
 
 FILES = ("round1_ijcai_18_train_20180301.txt", "round1_ijcai_18_train_20180301.txt.gz")

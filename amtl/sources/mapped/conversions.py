@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from amtl.data.columns import Role
 from amtl.params import EventsParams, FieldParams
-from amtl.sources import times
+from amtl.sources.mapped import times
+from amtl.sources.mapped.tables import Layout
 from amtl.sources.source import DAY
-from amtl.sources.tables import Layout
 
 METADATA = "amtl.reading"
 INNER = {"integer": pl.Int64(), "string": pl.String()}

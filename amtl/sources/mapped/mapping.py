@@ -10,12 +10,12 @@ import polars as pl
 from amtl.data.columns import LISTS, TEXTS, Column, inner_type, misfit
 from amtl.errors import DataError
 from amtl.params import EventsParams
-from amtl.sources import faults, tables
-from amtl.sources.conversions import METADATA, Conversion, Reading, conversions, read_types
-from amtl.sources.kinds import is_wide
+from amtl.sources.mapped import faults, tables
+from amtl.sources.mapped.conversions import METADATA, Conversion, Reading, conversions, read_types
+from amtl.sources.mapped.kinds import is_wide
+from amtl.sources.mapped.tables import Table
+from amtl.sources.mapped.widths import checked_rows
 from amtl.sources.source import DAY, Source, declared
-from amtl.sources.tables import Table
-from amtl.sources.widths import checked_rows
 
 
 def read(table: Table, section: dict[str, Any], reading: Reading, import_day: str, notes: tuple[str, ...] = ()) -> Source:

@@ -7,10 +7,10 @@ import pytest
 
 from amtl.errors import DataError
 from amtl.params import EventsParams
-from amtl.sources import kinds, times
-from amtl.sources.conversions import Reading
-from amtl.sources.proposal import Wishes, options, propose, reading_for
-from amtl.sources.tables import Layout, Table
+from amtl.sources.mapped import kinds, times
+from amtl.sources.mapped.conversions import Reading
+from amtl.sources.mapped.proposal import Wishes, options, propose, reading_for
+from amtl.sources.mapped.tables import Layout, Table
 
 ROWS = 100
 TEXT = {

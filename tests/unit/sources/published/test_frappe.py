@@ -4,8 +4,8 @@ import official
 import pytest
 
 from amtl.errors import DataError
-from amtl.sources import frappe
-from amtl.sources.lines import collect
+from amtl.sources.published import frappe
+from amtl.sources.published.lines import collect
 
 CONTEXT = official.FRAPPE["frappe.test.libfm"][0].split(" ", 3)[3]
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from amtl.errors import DataError
 from amtl.sources import textfile
-from amtl.sources.layout import Layout, is_odd, value
+from amtl.sources.published.layout import Layout, is_odd, value
 from amtl.sources.source import DAY, Source, declared
 
 LINE = "line"

@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from amtl.sources import clock, lines
-from amtl.sources.layout import FLAG, INTEGER, TEXT, Column, Kind, Layout, columns
+from amtl.sources.published import clock, lines
+from amtl.sources.published.layout import FLAG, INTEGER, TEXT, Column, Kind, Layout, columns
 from amtl.sources.source import DAY, Source
 
 FILES = ("train.csv", "train.csv.gz", "train.gz", "train")

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from amtl.errors import DataError
-from amtl.sources import lines
-from amtl.sources.layout import FLAG, INTEGER, NUMBER, TEXT, Column, Layout
+from amtl.sources.published import lines
+from amtl.sources.published.layout import FLAG, INTEGER, NUMBER, TEXT, Column, Layout
 from amtl.sources.writing import write_days
 
 LAYOUT = Layout(

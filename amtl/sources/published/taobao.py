@@ -13,8 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from amtl.sources import clock, lines
-from amtl.sources.layout import EPOCH, FLAG, INTEGER, NUMBER, TEXT, Column, Layout, columns
+from amtl.sources.published import clock, lines
+from amtl.sources.published.layout import EPOCH, FLAG, INTEGER, NUMBER, TEXT, Column, Layout, columns
 from amtl.sources.source import DAY, Source
 
 _FILES = ("raw_sample.csv", "ad_feature.csv", "user_profile.csv")

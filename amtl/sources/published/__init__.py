@@ -1,0 +1,1 @@
+"""Published data sets in their official layouts, each by a reader of its own."""
