@@ -101,6 +101,9 @@ class EventsParams(Section):
         twice = sorted({name for name in names + reserved if (names + reserved).count(name) > 1})
         if twice:
             raise ValueError(f"columns are named twice: {', '.join(twice)}")
+        own = sorted(name for name in names + reserved if name.startswith("("))
+        if own:
+            raise ValueError(f"names that begin with a parenthesis are kept for reports: {', '.join(own)}; rename the column")
         if not self.embedded:
             raise ValueError("at least one field of kind id or ids is needed")
         if self.split.kind == "time" and self.time is None:

@@ -170,8 +170,14 @@ def reading(part: Partition | None = None) -> Iterator[None]:
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column as text; bytes as hex digits, but within lists and structures, of which polars cannot make text, as null."""
     plain = pl.col(name)
-    return pl.struct(plain).struct.json_encode().alias(name) if dtype.is_nested() else plain.cast(pl.String)
+    if isinstance(dtype, pl.Binary):
+        return plain.bin.encode("hex")
+    if dtype.is_nested() and "Binary" in str(dtype):
+        return pl.lit(None, pl.String).alias(name)
+    in_json = dtype.is_nested() or isinstance(dtype, pl.Duration)
+    return pl.struct(plain).struct.json_encode().alias(name) if in_json else plain.cast(pl.String)
 
 
 def _partition(entry: Path) -> Partition:

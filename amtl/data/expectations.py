@@ -303,7 +303,7 @@ def _readable_column(series: pl.Series) -> pl.Series:
         return pl.Series(series.name, [None if value is None else _json(value) for value in series.to_list()], pl.String)
     if dtype.is_float():
         return series.fill_nan(None)
-    if isinstance(dtype, pl.Decimal):
+    if isinstance(dtype, pl.Decimal | pl.Int128 | pl.UInt128):
         return series.cast(pl.Float64)
     if isinstance(dtype, pl.Datetime):
         return series.dt.convert_time_zone("UTC") if dtype.time_zone else series.dt.replace_time_zone("UTC")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,16 @@ def examples(path: Path, rows: int) -> list[dict[str, Any]]:
 
 def _offending(file: Path, types: dict[str, pl.DataType], own: list[pl.Expr], events: EventsParams, day: str) -> pl.LazyFrame:
     """The rows of one file; `typed` takes the places of the declared columns, so the original ones step aside first."""
-    raw = pl.scan_parquet(file, glob=False, hive_partitioning=False, row_index_name=INDEX)
+    raw = pl.scan_parquet(file, glob=False, hive_partitioning=False).select(list(types)).with_row_index(INDEX)
     rows = typed(raw.with_columns(column.name.map(ORIGINAL.format) for column in own), events, types, day).filter(~sound(events))
     where = [pl.lit(file.name).alias(FILE), pl.col(INDEX).cast(pl.Int64).alias(ROW), reasons(events).alias(REASON)]
-    return rows.select(*where, *(pl.col(ORIGINAL.format(name)).alias(_beside(name)) for name in types))
+    return rows.select(*where, *(pl.col(ORIGINAL.format(name)).alias(_beside(name, types)) for name in types))
 
 
-def _beside(name: str) -> str:
-    return f"{name} (raw)" if name in {FILE, ROW, REASON} else name
+def _beside(name: str, types: Collection[str]) -> str:
+    """A column's name, or another one where it would hide one of ours."""
+    if name not in {FILE, ROW, REASON}:
+        return name
+    while name in {FILE, ROW, REASON, *types}:
+        name += " (raw)"
+    return name

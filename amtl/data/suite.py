@@ -12,6 +12,7 @@ name of the data set that they are for (`events.name` in params.yaml), so that a
 from __future__ import annotations
 
 import datetime
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -91,6 +92,8 @@ def _entry(place: str, value: Any) -> Entry:
     names = [key for key in value if str(key).startswith("expect_")] if isinstance(value, dict) else []
     if len(names) != 1:
         raise ParamsError(f"{place} must name one expectation: `expect_...: {{column: NAME, ...}}`")
+    if not _is_plain(value):
+        raise ParamsError(f"{place} holds something else than texts of whole characters, numbers, dates and lists of them")
     name, arguments = str(names[0]), value[names[0]]
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise ParamsError(f"{place} ({name}) needs its arguments as {{column: NAME, ...}}")
@@ -103,6 +106,14 @@ def _entry(place: str, value: Any) -> Entry:
     if not isinstance(note, str):
         raise ParamsError(f"{place} ({name}): note is a text; put it in quotes (got {note!r})")
     return Entry(place, name, arguments, severity, " ".join(note.split()))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a YAML value can be written as JSON; YAML has sets, and reads JSON's two escapes of one character as two halves."""
+    try:
+        return bool(json.dumps(_plain(value), ensure_ascii=False).encode())
+    except (TypeError, UnicodeEncodeError):
+        return False
 
 
 def _plain(value: Any) -> Any:

@@ -116,8 +116,10 @@ def _judge(
             if suite.entries:
                 samples[day] = sample(part, params.sample_rows)
         except DataError as error:  # a column is damaged that no one declared, so that the profile did not read it
-            found[day] = replace(found[day], findings=(Finding(day, DAY, "critical", str(error)),))
-    lines = pl.concat([found[day].lines for day in readable])
+            found[day] = _unreadable(day, error)
+    lines = pl.concat([verdict.lines for verdict in found.values()])
+    if lines.is_empty():
+        return found
     findings = expectations.judge(lines, samples, bounds, suite, events, documents)
     return {day: replace(verdict, findings=(*verdict.findings, *_of(day, findings))) for day, verdict in found.items()}
 
@@ -139,13 +141,17 @@ def _profiled(
         try:
             seen = history.compare(profile(part, events), compared)
         except DataError as error:
-            found[part.day] = Verdict(part.day, pl.DataFrame(schema=SCHEMA), (Finding(part.day, DAY, "critical", str(error)),))
+            found[part.day] = _unreadable(part.day, error)
             continue
         found[part.day] = Verdict(part.day, seen.lines, preceding=tuple(past.day for past in compared), made=seen.samples)
         critical = [check for check in bounds if check.severity == "critical"]
         if not any(breaks(check, line) for line in seen.lines.iter_rows(named=True) for check in critical):
             preceding.append(found[part.day])
     return found
+
+
+def _unreadable(day: str, error: DataError) -> Verdict:
+    return Verdict(day, pl.DataFrame(schema=SCHEMA), (Finding(day, DAY, "critical", str(error)),))
 
 
 def _of(day: str, findings: Sequence[Finding]) -> list[Finding]:
