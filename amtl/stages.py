@@ -283,11 +283,14 @@ def _accepted(events: EventsParams) -> list[Partition]:
     from amtl.data.events import partitions, soundness
 
     found, judged = partitions(EVENTS), files.read_json(VALIDATE / "accepted.json")
-    accepted, skipped = ({entry["day"]: entry["digest"] for entry in judged[kind]} for kind in ("partitions", "skipped"))
+    try:
+        accepted, skipped = ({entry["day"]: entry["digest"] for entry in judged[kind]} for kind in ("partitions", "skipped"))
+        same_rules = judged["soundness"] == files.digest_of(soundness(events))
+        clean = {entry["day"] for entry in judged["partitions"] if same_rules and not entry["quarantined"]}
+    except (LookupError, TypeError):
+        raise ArtifactError(f"{VALIDATE / 'accepted.json'} is of another version of amtl; run: dvc repro validate") from None
     if {part.day: part.digest for part in found} != accepted | skipped:
         raise DataError(f"{EVENTS} is not what was validated; run: dvc repro validate")
-    same_rules = judged["soundness"] == files.digest_of(soundness(events))
-    clean = {entry["day"] for entry in judged["partitions"] if same_rules and not entry["quarantined"]}
     return [replace(part, sound=part.day in clean) for part in found if part.day in accepted]
 
 
@@ -310,7 +313,7 @@ class _resumable:
 
     def __init__(self, stage: str, settings: Params, *made: Path) -> None:
         inputs = [files.sha256(path) for path in (VALIDATE / "accepted.json", COUNT / "vocabulary.parquet", PARENT / "parent.json", *made)]
-        code = files.code_digest("amtl.data", "amtl.model", "amtl.training")
+        code = files.code_digest("amtl.data", "amtl.model", "amtl.packing", "amtl.training")
         self.path = CACHE / "resume" / stage / files.digest_of([settings.model_dump(mode="json"), inputs, code])[:16]
 
     def __enter__(self) -> Path:

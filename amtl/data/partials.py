@@ -15,7 +15,7 @@ import polars as pl
 
 from amtl.data.events import Partition, collect, scan, schema, sound, soundness
 from amtl.data.soundness import typed
-from amtl.data.split import PARTS, SplitBounds, TimeRange, held_out_by_hash, membership, time_range
+from amtl.data.split import PARTS, SplitBounds, TimeRange, hash_probe, held_out_by_hash, membership, time_range
 from amtl.data.tallies import Tally, find_tally, write_tally
 from amtl.files import digest_of
 from amtl.params import EventsParams, FieldParams
@@ -161,14 +161,16 @@ def _field_counts(rows: pl.LazyFrame, field: FieldParams, marks: pl.DataFrame) -
 def _key(part: Partition, events: EventsParams, bounds: SplitBounds) -> str:
     """Digest of everything that a partial's numbers depend on; the order of fields is no part of it."""
     split = events.split
+    by_hash = split.kind == "random" or (split.kind == "time" and split.validation_by == "random")
     settings = {
         "format": FORMAT,
         "partition": [part.day, part.digest],
         "sound": soundness(events),
         "fields": sorted([field.name, field.kind, field.type] for field in events.fields),
         "time": [events.time, split.validation_by, bounds.to_json()] if split.kind == "time" else None,
-        "held_out": [split.seed, split.test, split.validation] if split.kind == "time" and split.validation_by == "random" else None,
+        "held_out": [split.seed, split.test, split.validation] if by_hash and split.kind == "time" else None,
         "random": [events.time, split.seed, split.test, split.validation] if split.kind == "random" else None,
         "column": split.column,
+        "probe": hash_probe(events) if by_hash else None,  # a polars that hashes otherwise deals the rows anew
     }
     return digest_of(settings)

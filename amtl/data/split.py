@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -188,6 +189,7 @@ def _nth_newest(held: Sequence[tuple[Partition, TimeRange]], events: EventsParam
     return found
 
 
+@lru_cache(maxsize=8)
 def hash_probe(events: EventsParams) -> str:
     """The hash of a made-up row: another one means that rows are dealt anew, be it for the fields' types or for how polars hashes."""
     row = pl.DataFrame({column.name: _seven(TARGETS[column.role]) for column in columns(events) if column.name in _hashed(events)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
@@ -24,8 +25,11 @@ from amtl.files import digest_of, prune, publish_copy, publish_folder, publish_j
 from amtl.params import EventsParams, ValidateParams
 
 KEPT_DAYS = 30
-JUDGING = ("checks", "columns", "expectations", "figures", "history", "profile", "soundness", "values")
-"""The modules of this room that decide a verdict: a change of one judges every day anew."""
+JUDGING = (
+    *("checks", "columns", "events", "expectations", "figures", "history"),
+    *("profile", "quarantine", "soundness", "suite", "validation", "values", "verdicts"),
+)
+"""The modules of this room that decide a verdict, or what is kept of it: a change of one judges every day anew."""
 LINES, SAMPLES, FINDINGS, QUARANTINE = "profile.parquet", "values.parquet", "findings.json", "quarantine.parquet"
 
 
@@ -78,7 +82,7 @@ def key(part: Partition, suite: Suite, events: EventsParams, params: ValidatePar
     declared = [[column.name, column.optional] for column in columns(events)]
     code = [sha256(Path(__file__).with_name(f"{name}.py")) for name in JUDGING]
     settings = [soundness(events), declared, events.compare_days, params.model_dump(mode="json"), suite.digest]
-    return digest_of([part.day, part.digest, *settings, code, pl.__version__])
+    return digest_of([part.day, part.digest, *settings, code, pl.__version__, version("great_expectations")])
 
 
 def keep(verdict: Verdict, quarantine: Path, folder: Path) -> None:

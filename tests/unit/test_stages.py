@@ -146,6 +146,18 @@ def test_skipped_days_are_not_used_and_must_be_what_was_skipped(workspace):
         stages._accepted(settings().events)
 
 
+def test_days_that_another_version_of_amtl_accepted_are_to_be_validated_again(workspace):
+    day = stages.EVENTS / "date=2026-01-01"
+    day.mkdir(parents=True)
+    (day / "events.parquet").write_bytes(b"content")
+    from amtl.data.events import partitions
+
+    accepted = [{"day": part.day, "digest": part.digest, "rows": 1} for part in partitions(stages.EVENTS)]
+    files.publish_json(stages.VALIDATE / "accepted.json", {"partitions": accepted})
+    with pytest.raises(ArtifactError, match=r"another version of amtl; run: dvc repro validate"):
+        stages._accepted(settings().events)
+
+
 def test_only_days_without_any_row_in_quarantine_need_no_second_look(workspace):
     for number in (1, 2):
         day = stages.EVENTS / f"date=2026-01-0{number}"

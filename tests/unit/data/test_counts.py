@@ -83,6 +83,15 @@ def test_settings_that_change_no_count_use_the_counts_again(tmp_path, changes, c
     assert len(run(tmp_path, days.events(**changes)).report["counted"]) == counted
 
 
+@pytest.mark.parametrize(("split", "counted"), [({"kind": "random"}, 5), ({"validation_by": "random"}, 5), ({"validation_by": "time"}, 0)])
+def test_where_rows_are_dealt_by_hash_a_polars_that_hashes_otherwise_counts_anew(tmp_path, monkeypatch, split, counted):
+    events = days.events(split=days.SPLIT | split)
+    days.days(tmp_path / "events", 5)
+    run(tmp_path, events)
+    monkeypatch.setattr("amtl.data.partials.hash_probe", lambda events: "dealt anew")
+    assert len(run(tmp_path, events).report["counted"]) == counted
+
+
 @pytest.mark.parametrize("room", ["counts", "blocks"])
 def test_a_flipped_byte_in_any_kept_file_changes_no_count(tmp_path, room):
     days.days(tmp_path / "events", 9, rows=30)

@@ -159,6 +159,13 @@ def test_a_changed_suite_judges_all_days_anew(tmp_path, judged):
     assert run(tmp_path, suite=suite)["validated"] == []
 
 
+def test_another_great_expectations_judges_all_days_anew(tmp_path, judged, monkeypatch):
+    days.days(tmp_path / "events", 2)
+    run(tmp_path)
+    monkeypatch.setattr("amtl.data.verdicts.version", lambda package: "0")
+    assert len(run(tmp_path)["validated"]) == 2
+
+
 def test_days_whose_times_differ_in_kind_are_refused_together(tmp_path, judged):
     days.days(tmp_path / "events", 1)
     days.write(tmp_path / "events", 1, days.frame(60, 1).with_columns(at=pl.lit(1_767_300_000)))
