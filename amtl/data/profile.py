@@ -128,13 +128,13 @@ def sample(part: Partition, rows: int) -> pl.DataFrame:
     columns_of = originals({file: schema(file) for file in part.files})
     frames = [pl.scan_parquet(file, glob=False, hive_partitioning=False).select(columns_of[file]) for file in part.files]
     frame = pl.concat(frames, how="diagonal_relaxed")
-    total = int(collect(frame.select(pl.len())).item())
+    total = int(collect(frame.select(pl.len()), part).item())
     if total <= rows:
-        return collect(frame)
+        return collect(frame, part)
     stretches = min(STRETCHES, rows)
     size = rows // stretches
     starts = [(total - size) * number // max(stretches - 1, 1) for number in range(stretches)]
-    return pl.concat([collect(frame.slice(start, size)) for start in starts])
+    return pl.concat([collect(frame.slice(start, size), part) for start in starts])
 
 
 def _whole_rows(types: Types, events: EventsParams, found: Figures) -> dict[str, Any]:

@@ -106,8 +106,6 @@ def _judge(
     bounds = checks(events, params)
     found = _profiled(used, kept, bounds, events, params)
     readable = {part.day: part for part in new if len(found[part.day].lines)}
-    if not readable:
-        return found
     samples: dict[str, pl.DataFrame] = {}
     for day, part in readable.items():
         try:
