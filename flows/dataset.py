@@ -6,6 +6,7 @@ set means nothing here, so parent.lock is reset. After a crash, the same command
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -167,7 +168,9 @@ def events_lines(section: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _flow(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()
+    """On one line, with the letters of all languages; JSON is YAML's one way to write a line break so."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
+    return json.dumps(value, ensure_ascii=False) if "\n" in text else text
 
 
 def _document(text: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -121,7 +122,7 @@ def files(root: Path, patterns: Sequence[str], wishes: Wishes, replace: bool, re
     if not wishes.any and not replace:
         return _add(root, _delivered(root, patterns), replace_days)
     if wishes.label is None:
-        wishes = _with_label(patterns, wishes, ask)
+        wishes = _with_label(patterns, wishes, replace, ask)
     if wishes.name is None and not replace:
         wishes = dataclasses.replace(wishes, name=params.load(root / "params.yaml").events.name)
     table, proposal = proposed(patterns, wishes)
@@ -147,11 +148,12 @@ def _delivered(root: Path, patterns: Sequence[str]) -> Source:
         return mapping.read(table, section, reading, _today())
 
 
-def _with_label(patterns: Sequence[str], wishes: Wishes, ask: Ask | None) -> Wishes:
+def _with_label(patterns: Sequence[str], wishes: Wishes, replace: bool, ask: Ask | None) -> Wishes:
     if ask:
         return ask(tables.open_table(tables.find(patterns), wishes.delimiter, wishes.header), wishes)
     _, proposal = proposed(patterns, wishes)
-    raise DataError(f"say which column is the label; a proposal, to take or to change: amtl ingest PATH {options(proposal, wishes)}")
+    command = shlex.join(["amtl", "ingest", *(["--replace"] if replace else []), *patterns])
+    raise DataError(f"say which column is the label; a proposal, to take or to change: {command} {options(proposal, wishes)}")
 
 
 def _install(root: Path, source: Source, replace: bool) -> Ingested:

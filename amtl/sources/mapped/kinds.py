@@ -20,7 +20,7 @@ NO_VALUE = ("\\N", "NULL", "null", "NA", "N/A", "nan", "NaN", "None", "-")
 
 @dataclass(frozen=True)
 class Column:
-    """What a sample shows of a raw column: null is the word that stands for no value, if one does."""
+    """What a sample shows of a raw column: null is the word that stands for no value, if one does; form of times, if it can be told."""
 
     name: str
     kind: Kind
@@ -93,8 +93,11 @@ def _kind(values: pl.Series) -> tuple[Kind, str | None]:
         return "text", None
     if kind == "text":
         kind = _kind_of_text(values.cast(pl.String))
-    pattern = times.told_pattern(values.cast(pl.String)) if kind == "text" else None
-    return ("time", pattern) if pattern else (kind, None)
+    if kind != "text":
+        return kind, None
+    text = values.cast(pl.String)
+    pattern = times.told_pattern(text)
+    return ("time", pattern) if pattern or times.possible_patterns(text) else (kind, None)
 
 
 def _kind_of_type(dtype: pl.DataType) -> Kind:

@@ -109,7 +109,7 @@ def propose(table: tables.Table, sample: pl.DataFrame, wishes: Wishes, name: str
         ),
         layout=table.layout if given else None,
     )
-    return Proposal(section, reading, (*_notes(columns, reading), *left_out))
+    return Proposal(section, reading, (*_notes(columns, reading), *_timeless(wishes, reading), *left_out))
 
 
 def reading_for(sample: pl.DataFrame, events: EventsParams, stored: Reading | None) -> Reading:
@@ -143,6 +143,9 @@ def options(proposal: Proposal, wishes: Wishes) -> str:
         option = {"number": "--number", "ids": "--list"}.get(field.get("kind", "id"), "--field")
         words += [option, field["name"]]
     words += ["--separator", wishes.separator] if proposal.reading.lists else []
+    said = {"--time-format": wishes.time_format, "--time-zone": wishes.time_zone, "--split": wishes.split, "--delimiter": wishes.delimiter}
+    words += [word for option, value in said.items() if value is not None for word in (option, value)]
+    words += [] if wishes.header is None else ["--header" if wishes.header else "--no-header"]
     return shlex.join([*words, "--name", proposal.section["name"]])
 
 
@@ -182,7 +185,10 @@ def _label(columns: Mapping[str, Column], wish: str | None) -> LabelReading:
         if len(candidates) == 1:
             return _plain_label(columns[candidates[0]])
         held = f"columns {', '.join(candidates)} hold" if candidates else "no column holds"
-        raise DataError(f"which column is the label? {held} only 0 and 1; say --label COLUMN, --label 'COLUMN>=4' or --label 'COLUMN=yes'")
+        rules = "" if candidates else _rules(columns)
+        raise DataError(
+            f"which column is the label? {held} only 0 and 1; say --label COLUMN, --label 'COLUMN>=4' or --label 'COLUMN=yes'{rules}"
+        )
     match = re.fullmatch(r"(.+?)\s*(>=|=)\s*(.+)", wish)
     name = wish if wish in columns or not match else match[1]
     if name not in columns:
@@ -195,6 +201,12 @@ def _label(columns: Mapping[str, Column], wish: str | None) -> LabelReading:
         return LabelReading(column=name, type="rule", at_least=float(match[3]))
     except ValueError:
         raise DataError(f"--label {wish}: {match[3]} is no number; a threshold is written 'COLUMN>=4'") from None
+
+
+def _rules(columns: Mapping[str, Column]) -> str:
+    """The columns that a label's rule could be about, for a message."""
+    few = [shlex.quote(column.name) for column in columns.values() if column.distinct == 2]
+    return f"; two values have: {', '.join(few)}" if few else ""
 
 
 def _plain_label(column: Column) -> LabelReading:
@@ -237,8 +249,10 @@ def _time_reading(sample: pl.DataFrame, column: Column, wishes: Wishes) -> TimeR
     form = wishes.time_format if text and wishes.time_format else times.told_form(values)
     if form is None:
         example = repr(values[0]) if len(values) else "empty"
-        wanted = "say how it is written: --time-format '%d/%m/%Y %H:%M', or --time none"
-        raise DataError(f"column {column.name} is no time that can be told ({example}); {wanted}")
+        possible = times.possible_patterns(values) if text and len(values) else []
+        forms = " or ".join(f"--time-format {shlex.quote(one)}" for one in possible or ["%d/%m/%Y %H:%M"])
+        chosen = f"--time {shlex.quote(column.name)} {forms}"
+        raise DataError(f"column {column.name} is no time that can be told ({example}); say how it is written: {chosen}; or --time none")
     return TimeReading(column=column.name, form=form, zone=wishes.time_zone)
 
 
@@ -322,6 +336,13 @@ def _why_not(column: Column) -> str | None:
     return None
 
 
+def _timeless(wishes: Wishes, reading: Reading) -> list[str]:
+    """What becomes of rows whose day nothing says, unless the user wants it so."""
+    if wishes.time == NO_TIME or reading.time or reading.day:
+        return []
+    return ["no column holds times: all rows lie in the day of import (--time or --day-column says otherwise)"]
+
+
 def _notes(columns: Mapping[str, Column], reading: Reading) -> list[str]:
     """How the label and times are read, and what stands for no value."""
     notes = []
@@ -331,6 +352,7 @@ def _notes(columns: Mapping[str, Column], reading: Reading) -> list[str]:
     for one in (reading.time, reading.day):
         if one:
             zone = "" if re.search("%[#:]*z|%[+]|epoch", one.form) else f", times without a zone taken as {one.zone or 'UTC'}"
-            notes.append(f"{one.column} is read as {one.form}{zone}; days are UTC days")
+            form = "it is" if one.form == "native" else one.form
+            notes.append(f"{one.column} is read as {form}{zone}; days are UTC days")
     notes += [f"{word!r} in {name} stands for no value" for name, word in reading.nulls.items()]
     return notes

@@ -25,6 +25,10 @@ PATTERNS = (
 )
 """Ways to write a time that can be told apart; 01/02/2026 cannot, and needs --time-format."""
 
+DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d/%b/%Y", "%d-%b-%Y", "%d %b %Y")
+CLOCKS = ("", " %H:%M", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", ":%H:%M:%S %z")
+"""Days and times of day in which people write times otherwise; the user has to say which it is."""
+
 EPOCHS = {"epoch s": 10**6, "epoch ms": 10**3, "epoch us": 1}
 """Unit of an epoch to microseconds in it."""
 EARLIEST, LATEST = 315_532_800, 4_102_444_800
@@ -52,6 +56,15 @@ def told_pattern(text: pl.Series) -> str | None:
     """The one of PATTERNS in which all values of a text column are written; None if there is none."""
     few = text.head(20)
     return next((one for one in PATTERNS if not _unread(few, one) and not _unread(text, one)), None)
+
+
+def possible_patterns(text: pl.Series) -> list[str]:
+    """Patterns of DATES and CLOCKS in which all values of a text column could be written."""
+    few = text.head(20)
+    if few.is_empty() or not few.str.contains(r"^[0-9]{1,2}[/. -][0-9A-Za-z]{1,3}[/. -][0-9]{2}").all():
+        return []
+    forms = (date + clock for date in DATES for clock in CLOCKS)
+    return [form for form in forms if not _unread(few, form) and not _unread(text, form)]
 
 
 def _unread(values: pl.Series, form: str) -> int:

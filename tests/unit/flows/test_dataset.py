@@ -54,6 +54,13 @@ def test_other_ways_to_write_yaml(text):
     assert ("# why" in described) == ("# why" in text)
 
 
+def test_any_name_of_a_column_is_one_readable_line():
+    section = {"fields": [{"name": "Käufer €"}, {"name": "two\nlines: ü", "optional": True}]}
+    lines = list(dataset.events_lines(section))
+    assert lines[1:] == ["    - {name: Käufer €}\n", '    - {"name": "two\\nlines: ü", "optional": true}\n']
+    assert yaml.safe_load("".join(lines)) == section
+
+
 def test_another_data_set_is_not_overwritten(tmp_path):
     (tmp_path / "params.yaml").write_text(TEXT)
     with pytest.raises(DataError, match=r"'sample'.*'movielens-100k'.*--replace"):

@@ -85,7 +85,7 @@ def test_a_delivery_may_have_more_columns(root, tmp_path):
         ({"header": "ts,click,who,price"}, {}, "lacks user, declared by params.yaml: events; it has ts, click, who, price"),
         ({}, {"wishes": Wishes(label="click", numbers=("user",), fields=("ts",), time="none")}, r"user \(number\); user \(string\)"),
         ({}, {"wishes": Wishes(label="click", name="other")}, "this workspace holds the data set 'clicks'.*not 'other'"),
-        ({}, {"wishes": Wishes(time="ts")}, "a proposal, to take or to change: amtl ingest PATH --label click --time ts --field user"),
+        ({}, {"wishes": Wishes(time="ts")}, "a proposal, to take or to change: amtl ingest .*1.csv --label click --time ts --field user"),
         ({}, {"replace": True}, "a proposal, to take or to change"),
     ],
 )

@@ -29,6 +29,7 @@ def column(values):
 
 
 NONE = Wishes()
+NO_TIMES = "no column holds times: all rows lie in the day of import (--time or --day-column says otherwise)"
 
 
 def proposal(wishes=NONE, **changes):
@@ -57,7 +58,7 @@ def test_columns_become_fields_by_what_their_values_could_be():
         "split": {"kind": "random", "test": 0.1, "validation": 0.1},
         "fields": [],
     }
-    assert proposed.notes == ()
+    assert proposed.notes == (NO_TIMES,)
     EventsParams.model_validate(proposed.section)
 
 
@@ -74,6 +75,7 @@ def test_columns_become_fields_by_what_their_values_could_be():
         (["True", "false"], "boolean"),
         (["1", "NULL"], "integer"),
         (["2026-01-01", "2026-02-03"], "time"),
+        (["01/02/2026", "13/02/2026"], "time"),
         (["1", "a"], "text"),
         (["", None], "nothing"),
         ([[1, 2], [3]], "integers"),
@@ -128,7 +130,8 @@ def test_epochs_are_exact(form, value):
 def test_what_is_left_out_is_said_and_can_be_asked_for(changes, left_out, why):
     proposed = proposal(**changes)
     assert left_out not in fields(proposed)
-    (note,) = proposed.notes
+    assert proposed.notes[0] == NO_TIMES
+    (note,) = proposed.notes[1:]
     assert note.startswith(f"{left_out} is left out: {why}")
     assert note.endswith("name it and all other fields with --field")
     asked = Wishes(fields=(left_out, "user"))
@@ -158,7 +161,7 @@ def test_wishes_decide():
     assert proposed.section["split"] == {"kind": "column", "column": "site"}
     assert proposed.section["name"] == "mine"
     assert proposed.reading.lists == {"genres": "|"}
-    assert proposed.notes == ("price_at_least_4 is 1 where price >= 4; price itself is no field",)
+    assert proposed.notes == ("price_at_least_4 is 1 where price >= 4; price itself is no field", NO_TIMES)
 
 
 def test_one_column_of_times_is_the_time():
@@ -173,6 +176,13 @@ def test_one_column_of_times_is_the_time():
     ("wishes", "changes", "message"),
     [
         (Wishes(), {"click": ["1", "2"] * 50}, "no column holds only 0 and 1; say --label COLUMN, --label 'COLUMN>=4'"),
+        (Wishes(), {"click": ["yes", "no"] * 50}, "'COLUMN=yes'; two values have: click"),
+        (
+            Wishes(),
+            {"at": ["13/02/2026 10:00"] * ROWS},
+            "column at is no time .*: --time at --time-format '%d/%m/%Y %H:%M'; or --time none",
+        ),
+        (Wishes(), {"at": ["03/02/2026"] * ROWS}, "--time at --time-format %d/%m/%Y or --time-format %m/%d/%Y; or --time none"),
         (Wishes(), {"like": ["1", "1", "0", "0"] * 25}, "columns click, like hold only 0 and 1"),
         (Wishes(label="nope"), {}, "there is no column nope; the table has click, user"),
         (Wishes(label="nope>=4"), {}, "there is no column nope"),
@@ -181,7 +191,7 @@ def test_one_column_of_times_is_the_time():
         (Wishes(fields=("nope",)), {}, "there is no column nope"),
         (Wishes(fields=("user:float",)), {}, "the type is integer or string"),
         (Wishes(fields=("price",), numbers=("price",)), {}, "no column is left that could be a field with ids"),
-        (Wishes(time="site"), {}, r"column site is no time that can be told \('b'\); say how it is written: --time-format"),
+        (Wishes(time="site"), {}, r"column site is no time that can be told \('b'\); say how it is written: --time site --time-format"),
         (Wishes(time_zone="Mars/Base"), {}, "is no time zone"),
         (Wishes(split="time"), {}, "--split time: it needs --time"),
         (Wishes(split="sideways"), {}, "--split sideways: it is random, time or column:NAME"),
@@ -196,10 +206,14 @@ def test_what_cannot_be_told_is_asked_for(wishes, changes, message):
 
 def test_a_proposal_as_options():
     proposed = proposal(Wishes(lists=("genres",)))
-    assert options(proposed, Wishes()) == (
+    assert options(proposed, Wishes(split="random", header=True)) == (
         "--label click --time none --field user --field zip --field hash --number price --list genres --field site "
-        "--separator '|' --name my-file"
+        "--separator '|' --split random --header --name my-file"
     )
+
+
+def test_a_column_of_times_that_need_a_format_is_no_field():
+    assert "at" not in fields(proposal(Wishes(time="none"), at=["13/02/2026"] * ROWS))
 
 
 def test_a_later_delivery_keeps_the_rules_of_the_first_and_may_write_times_otherwise():
