@@ -97,7 +97,7 @@ def _kind(values: pl.Series) -> tuple[Kind, str | None]:
         return kind, None
     text = values.cast(pl.String)
     pattern = times.told_pattern(text)
-    return ("time", pattern) if pattern or times.possible_patterns(text) else (kind, None)
+    return ("time", pattern) if pattern or times.possible_patterns(text) or times.unlike(text) is not None else (kind, None)
 
 
 def _kind_of_type(dtype: pl.DataType) -> Kind:

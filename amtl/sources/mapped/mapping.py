@@ -59,8 +59,8 @@ def _check_columns(path: Path, table: Table, made: list[Conversion]) -> None:
     missing = list(dict.fromkeys(one.column for one in made if one.column not in present and not one.optional))
     if missing:
         raise DataError(
-            f"{path} lacks {', '.join(missing)}, declared by params.yaml: events; it has {', '.join(present[:20])}. "
-            "For another data set say what its columns are (`amtl ingest --dry-run PATH` proposes it) and add --replace"
+            f"{path} lacks {', '.join(missing)}, declared by params.yaml: events; it has {', '.join(present[:20])}. Name the columns as "
+            "declared; for another data set say what its columns are (`amtl ingest --dry-run PATH` proposes it) and add --replace"
         )
     types = tables.types(path, table) if table.format == "parquet" else {}
     for one in made:

@@ -155,8 +155,9 @@ def _known_label(columns: Mapping[str, Column], name: str) -> LabelReading:
 
 
 def _retold(sample: pl.DataFrame, columns: Mapping[str, Column], name: str, known: TimeReading | None) -> TimeReading:
-    """The time's reading, with the form that these rows show unless the user gave one that cannot be told."""
-    if known and known.form not in {*times.PATTERNS, *times.EPOCHS, "native"}:
+    """The time's reading, with the form that these rows show unless the user gave one, or a row is at fault, which reading finds."""
+    given = known and known.form not in {*times.PATTERNS, *times.EPOCHS, "native"}
+    if known and (given or (sample[name].dtype == pl.String and times.unlike(sample[name].drop_nulls()) is not None)):
         return known
     return _time_reading(sample, columns[name], Wishes(time_zone=known.zone if known else None))
 
@@ -248,12 +249,22 @@ def _time_reading(sample: pl.DataFrame, column: Column, wishes: Wishes) -> TimeR
         values = values.filter((values != "") & (values != (column.null or "")))
     form = wishes.time_format if text and wishes.time_format else times.told_form(values)
     if form is None:
-        example = repr(values[0]) if len(values) else "empty"
-        possible = times.possible_patterns(values) if text and len(values) else []
-        forms = " or ".join(f"--time-format {shlex.quote(one)}" for one in possible or ["%d/%m/%Y %H:%M"])
-        chosen = f"--time {shlex.quote(column.name)} {forms}"
-        raise DataError(f"column {column.name} is no time that can be told ({example}); say how it is written: {chosen}; or --time none")
+        raise DataError(_untold(column.name, values))
     return TimeReading(column=column.name, form=form, zone=wishes.time_zone)
+
+
+def _untold(name: str, values: pl.Series) -> str:
+    """Why a column's times cannot be read, and what to say or to mend."""
+    text = values.dtype == pl.String
+    odd = times.unlike(values) if text else None
+    if odd is not None:
+        return f"column {name}: {odd!r} is not written like the times before it; mend it, or say --time none"
+    example = repr(values[0]) if len(values) else "empty"
+    possible = times.possible_patterns(values) if text else []
+    forms = " or ".join(f"--time-format {shlex.quote(one)}" for one in possible or ["%d/%m/%Y %H:%M"])
+    return (
+        f"column {name} is no time that can be told ({example}); say how it is written: --time {shlex.quote(name)} {forms}; or --time none"
+    )
 
 
 def _split_column(wishes: Wishes) -> list[str]:

@@ -79,7 +79,20 @@ def open_table(paths: Sequence[Path], delimiter: str | None = None, header: bool
     if len(set(formats.values())) > 1:
         raise DataError(f"{paths[0]} and {_odd_one(formats)} are of different formats; bring one format in at a time")
     kind = formats[paths[0]]
-    return Table(tuple(paths), kind, _sniffed(paths[0], delimiter, header) if kind == "csv" else None)
+    table = Table(tuple(paths), kind, _sniffed(paths[0], delimiter, header) if kind == "csv" else None)
+    _refuse_other_delimiter(table)
+    return table
+
+
+def _refuse_other_delimiter(table: Table) -> None:
+    if table.layout is None:
+        return
+    mark = table.layout.delimiter
+    single = [path for path in table.paths if len(next(records(path, mark), [])) == 1]
+    if single and single != list(table.paths):
+        raise DataError(
+            f"{single[0]} line 1 has no {mark!r}, which other files have between two values; bring files of one layout in at a time"
+        )
 
 
 def columns(path: Path, table: Table) -> list[str]:

@@ -11,6 +11,7 @@ from amtl.errors import DataError
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 
+PLAIN_DAY = "%Y%m%d"
 PATTERNS = (
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
@@ -21,7 +22,7 @@ PATTERNS = (
     "%Y-%m-%d",
     "%Y/%m/%d %H:%M:%S%.f",
     "%Y/%m/%d",
-    "%Y%m%d",
+    PLAIN_DAY,
 )
 """Ways to write a time that can be told apart; 01/02/2026 cannot, and needs --time-format."""
 
@@ -65,6 +66,14 @@ def possible_patterns(text: pl.Series) -> list[str]:
         return []
     forms = (date + clock for date in DATES for clock in CLOCKS)
     return [form for form in forms if not _unread(few, form) and not _unread(text, form)]
+
+
+def unlike(text: pl.Series) -> str | None:
+    """The first value of a text column that is not written like the first ones, where those and most others are times."""
+    pattern = next((one for one in PATTERNS if one != PLAIN_DAY and not _unread(text.head(20), one)), None)
+    if text.is_empty() or pattern is None or not 0 < _unread(text, pattern) < len(text) / 2:
+        return None
+    return text.to_frame("value").filter(to_utc(pl.col("value"), pattern, strict=False).is_null()).item(0, 0)
 
 
 def _unread(values: pl.Series, form: str) -> int:

@@ -236,3 +236,9 @@ def test_a_key_that_comes_late_in_ndjson_is_not_lost(tmp_path, monkeypatch):
     path.write_text(path.read_text() + '{"y": 0, "u": "b", "v": "c", "late": "here"}\n')
     source = mapping.read(open_table([path]), section, proposal.reading, "2026-03-01")
     assert source.frame.collect()["late"].to_list() == [None, None, "here"]
+
+
+def test_files_with_other_delimiters_are_refused_by_name(tmp_path):
+    paths = [str(write(tmp_path, name)) for name in ("a.csv", "b.tsv", "c.csv")]
+    with pytest.raises(DataError, match=r"b.tsv line 1 has no ',', which other files have between two values; bring files of one layout"):
+        proposed(paths, WISHES)

@@ -183,6 +183,11 @@ def test_one_column_of_times_is_the_time():
             "column at is no time .*: --time at --time-format '%d/%m/%Y %H:%M'; or --time none",
         ),
         (Wishes(), {"at": ["03/02/2026"] * ROWS}, "--time at --time-format %d/%m/%Y or --time-format %m/%d/%Y; or --time none"),
+        (
+            Wishes(),
+            {"at": ["2026-02-13"] * 99 + ["13.02.2026"]},
+            "column at: '13.02.2026' is not written like the times before it; mend it",
+        ),
         (Wishes(), {"like": ["1", "1", "0", "0"] * 25}, "columns click, like hold only 0 and 1"),
         (Wishes(label="nope"), {}, "there is no column nope; the table has click, user"),
         (Wishes(label="nope>=4"), {}, "there is no column nope"),
@@ -224,6 +229,8 @@ def test_a_later_delivery_keeps_the_rules_of_the_first_and_may_write_times_other
     assert reading.label == first.reading.label
     assert (reading.time.form, reading.time.zone) == ("%Y-%m-%dT%H:%M", "Europe/Berlin")
     assert reading.lists == {"genres": "|"}
+    damaged = reading_for(later.with_columns(at=pl.Series(["2026-01-02 10:00"] * 99 + ["later"])), events, first.reading)
+    assert damaged.time == first.reading.time
     guessed = reading_for(later, EventsParams.model_validate({**first.section, "label": "click", "fields": [{"name": "zip"}]}), None)
     assert (guessed.label.column, guessed.time.form) == ("click", "%Y-%m-%dT%H:%M")
 
