@@ -23,7 +23,20 @@ from amtl.errors import DataError
 from amtl.files import digest_of, sha256
 from amtl.params import EventsParams, FieldParams
 
-__all__ = ["Partition", "chunks", "collect", "columns", "originals", "partitions", "reading", "scan", "schema", "sound", "soundness"]
+__all__ = [
+    "Partition",
+    "chunks",
+    "collect",
+    "columns",
+    "is_day",
+    "originals",
+    "partitions",
+    "reading",
+    "scan",
+    "schema",
+    "sound",
+    "soundness",
+]
 
 ANY_DAY = "1970-01-01"
 """Stands for the day where no rule asks for it, so that files of all days are read alike."""
@@ -65,6 +78,14 @@ def partitions(root: Path) -> list[Partition]:
     if not found:
         raise DataError(f"{root} holds no day of events (date=YYYY-MM-DD); make some with `amtl sample` or `amtl ingest`")
     return found
+
+
+def is_day(text: str) -> bool:
+    """Whether a text names a day of the calendar, YYYY-MM-DD."""
+    try:
+        return re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) is not None and date.fromisoformat(text) is not None
+    except ValueError:
+        return False
 
 
 def schema(file: Path) -> dict[str, pl.DataType]:
@@ -182,7 +203,7 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def _partition(entry: Path) -> Partition:
     day = entry.name.removeprefix("date=")
-    if not entry.is_dir() or day == entry.name or not _is_day(day):
+    if not entry.is_dir() or day == entry.name or not is_day(day):
         raise DataError(f"{entry} is no day of events; a day is a folder date=YYYY-MM-DD; rename or remove it")
     files = tuple(sorted(file for file in entry.iterdir() if file.name[0] not in "._"))
     strange = [file.name for file in files if file.suffix != ".parquet" or not file.is_file()]
@@ -191,13 +212,6 @@ def _partition(entry: Path) -> Partition:
     if not files:
         raise DataError(f"{entry} holds no Parquet file; deliver the day again or remove the folder")
     return Partition(day, entry, digest_of([[file.name, sha256(file)] for file in files]), files)
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) is not None and date.fromisoformat(text) is not None
-    except ValueError:
-        return False
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from amtl.data.events import is_day
 from amtl.errors import DataError
 from amtl.files import publish_folder, remove_leftovers, sha256
 from amtl.sources.progress import Advance
@@ -101,6 +102,9 @@ def _sink(source: Source, folder: Path, advance: Advance | None) -> list[str]:
         raise DataError("there are no rows in the data; nothing was changed")
     if (folder / NO_DAY).exists():
         raise DataError(source.fault() or "rows without a time have no day to lie in; fill the time in, or remove them")
+    for day in days:
+        if not is_day(day):
+            raise DataError(f"rows lie on {day}, which is no day of the years 1 to 9999; see how their times are written, and mend them")
     return days
 
 

@@ -77,7 +77,13 @@ def test_a_day_with_other_content_is_refused_or_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("days", "message"), [([], "there are no rows in the data"), (["2026-02-01", None], "rows without a time have no day to lie in")]
+    ("days", "message"),
+    [
+        ([], "there are no rows in the data"),
+        (["2026-02-01", None], "rows without a time have no day to lie in"),
+        (["2026-02-01", "+55840-11-08"], r"rows lie on \+55840-11-08, which is no day of the years 1 to 9999"),
+        (["2026-02-01", "-0001-12-31"], "rows lie on -0001-12-31, which is no day"),
+    ],
 )
 def test_no_rows_or_no_day_is_refused(tmp_path, days, message):
     with pytest.raises(DataError, match=message):
