@@ -100,16 +100,15 @@ def _schema() -> list[Check]:
 
 
 def _rows(events: EventsParams, params: ValidateParams) -> list[Check]:
-    """Equal rows are repeats only where rows have a time."""
+    """Where rows have no time, equal ones may be different events: that is only warned of."""
     rows, most = params.min_rows, params.max_quarantined
-    repeated = "{value:.1%} of rows repeat an earlier one"
+    repeated, twice = "{value:.1%} of rows repeat an earlier one", "see that it was not delivered twice (validate.max_duplicates)"
+    repeats = _limited("duplicate_share", DAY_LINE, params.max_duplicates, repeated, twice)
     left_out = "{quarantined:,.0f} of {rows:,.0f} rows ({value:.2%}) are not sound: {reasons}"
     return [
         _at_least("rows", rows, DAY_LINE, "{value:,.0f} rows", f"at least {rows:,} needed; deliver the day again or remove it"),
         _at_most("quarantined_share", most, DAY_LINE, left_out, f"at most {most:.2%} may be (validate.max_quarantined); correct them"),
-        *_limited(
-            "duplicate_share", DAY_LINE, params.max_duplicates, repeated, "see that it was not delivered twice (validate.max_duplicates)"
-        ),
+        *(check for check in repeats if events.time or check.severity == "warning"),
     ]
 
 
