@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
+from amtl.data.soundness import soundness
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CHARACTERS = [chr(number) for number in (*range(0x200), 0xFFFC, 0xFFFD, 0xFFFE)]
@@ -37,3 +38,19 @@ def test_hours_off_the_day_are_counted_from_both_its_ends_the_last_moment_not_in
     times = [-10_000, -24 - 1e-6, -24, 0, 24, 48 - 1e-6, 48]
     moments = [START + timedelta(hours=time) for time in times]
     assert sound_rows(tmp_path, days.events(hours_off_day=hours), at=moments) == kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"hours_off_day": 12}, False),
+        ({"hours_off_day": None}, False),
+        ({"fields": [days.FIELDS[0], {"name": "price", "kind": "number", "range": [0, 99]}]}, False),
+        ({"fields": [{"name": "user"}, *days.FIELDS[1:]]}, False),
+        ({"label": "item 2"}, False),
+        ({"fields": days.FIELDS[::-1], "name": "other", "compare_days": False}, True),
+    ],
+)
+def test_what_decides_which_rows_count_is_told_apart(changes, same):
+    """It is in the key of everything that is kept about sound rows."""
+    assert (soundness(days.events(**changes)) == soundness(days.events())) == same
