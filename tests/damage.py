@@ -89,8 +89,10 @@ def page_overwritten(whole: bytes) -> bytes:
 
 
 def undeclared_page_overwritten(folder: Path, rows: pl.DataFrame) -> None:
+    """A damaged column that is read for a row of the quarantine only."""
     path = folder / "events.parquet"
-    rows.select(pl.lit("x").alias("colour").repeat_by(5), pl.all()).write_parquet(path, compression="zstd", statistics=False)
+    spoilt = rows.with_columns(click=pl.when(NUMBER < 2).then(2).otherwise("click"))
+    spoilt.select(pl.lit("x").alias("colour").repeat_by(5), pl.all()).write_parquet(path, compression="zstd", statistics=False)
     path.write_bytes(page_overwritten(path.read_bytes()))
 
 

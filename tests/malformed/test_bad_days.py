@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from bad_days import ACCEPTED, EVENTS, EXPECTATIONS, REFUSED, Day
+from bad_days import ACCEPTED, EVENTS, EXPECTATIONS, REFUSED, UNEXPECTED, Day
 from damage import day_of, good
 
 from amtl.data.events import collect, partitions, scan
@@ -61,7 +61,6 @@ def write(root: Path, cases: dict[int, Day], number: int) -> None:
 
 
 def judge(root: Path, skipped: SkippedDays | None = None) -> dict[str, Any]:
-    (root / "expectations.yaml").write_text(EXPECTATIONS, encoding="utf-8")
     suite = Suite.read(root / "expectations.yaml", EVENTS)
     return validate(partitions(root / "events"), skipped or SkippedDays(), suite, EVENTS, PARAMS, root / "cache", root / "build")
 
@@ -101,6 +100,15 @@ def test_another_is_accepted_without_the_rows_that_do_not_count(accepted, day):
     assert len(warnings) == (case.messages if case.says else 0), warnings
     assert not case.says or any(case.says in warning for warning in warnings), warnings
     assert sum(accepted.report["quarantined"].get(str(day_of(day)), {}).values()) == case.rows
+
+
+def test_a_day_of_unexpected_values_is_refused_by_the_entry(tmp_path):
+    write(tmp_path, {1: UNEXPECTED}, 3)
+    (tmp_path / "expectations.yaml").write_text(EXPECTATIONS, encoding="utf-8")
+    with pytest.raises(ValidationError) as raised:
+        judge(tmp_path)
+    assert str(raised.value).startswith(f"the events are refused: {day_of(1)} {UNEXPECTED.says}")
+    assert "expectations.yaml entry 1 of days" in str(raised.value)
 
 
 def test_the_refusal_names_every_bad_day_and_no_other(refused):
@@ -188,6 +196,6 @@ def test_every_written_rule_has_a_case_and_every_case_a_written_rule():
     figures = re.findall(r"^\| (.+?) \|", (DOCS / "validation.md").read_text(encoding="utf-8").partition("| figure |")[2], re.MULTILINE)
     schema = re.findall(r"^\| (D\d+) \|", (DOCS / "schema.md").read_text(encoding="utf-8"), re.MULTILINE)
     reasons = [offence.reason for offence in offences(EVENTS)]
-    told = {case.rule for case in REFUSED + ACCEPTED}
+    told = {case.rule for case in [*REFUSED, *ACCEPTED, UNEXPECTED]}
     assert told <= {*figures, *schema, *reasons}
     assert {*figures, *reasons} <= told
