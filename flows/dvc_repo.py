@@ -53,10 +53,12 @@ def ask(root: Path, question: Callable[[Any], T]) -> T:
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+    from dvc.ui import ui
 
     logger = logging.getLogger("dvc")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    ui.error_console.quiet = True  # its spinner would write into a bar of ours
     try:
         with Repo(str(root)) as repo:
             return question(repo)
@@ -64,6 +66,7 @@ def ask(root: Path, question: Callable[[Any], T]) -> T:
         raise refusal(str(error)) from None
     finally:
         logger.setLevel(level)
+        ui.error_console.quiet = False
 
 
 def refusal(text: str) -> WorkspaceError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from amtl import params, stages
-from amtl.data.events import Partition, partitions
+from amtl.data.events import Partition, partitions, reading
 from amtl.data.skipped import SkippedDays
 from amtl.errors import AmtlError, DataError, ParamsError
 from amtl.params import Params
@@ -43,11 +43,12 @@ def _row(name: str, *values: str) -> Iterator[str]:
 def _data(root: Path, parts: Sequence[Partition]) -> str:
     import polars as pl
 
-    files = [path for part in parts for path in part.files]
+    lengths = [pl.scan_parquet(path, glob=False, hive_partitioning=False).select(pl.len()) for part in parts for path in part.files]
     try:
-        rows = pl.scan_parquet(files, glob=False).select(pl.len()).collect().item()
-    except pl.exceptions.PolarsError:
-        return "a file cannot be read; `dvc repro validate` names it"
+        with reading():
+            rows = pl.concat(lengths).sum().collect().item()
+    except DataError as error:
+        return str(error)
     digest = data.pinned(root)
     pinned = f"pinned as {digest[:12]}" if data.is_clean(root) else "changed since they were pinned; `amtl retrain` takes them in"
     return f"{len(parts)} days ({parts[0].day} to {parts[-1].day}), {rows:,} events, {pinned}"
