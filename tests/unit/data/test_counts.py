@@ -202,6 +202,13 @@ def test_another_day_reads_few_files_and_a_mended_day_changes_only_its_blocks(tm
     assert 1 <= len(blocks().keys() - before.keys()) <= 2
 
 
+def test_blocks_of_one_half_life_are_not_used_for_another(tmp_path):
+    parts = days.days(tmp_path / "events", 12, rows=20)
+    run(tmp_path, half_life=2.0)
+    fresh = count(parts, EVENTS, CountParams(half_life=5.0), None, tmp_path / "fresh")
+    assert run(tmp_path, half_life=5.0).vocabulary.frame.equals(fresh.vocabulary.frame)
+
+
 def test_a_split_that_leaves_a_part_empty_is_refused(tmp_path):
     words = pl.Series(["train", "test"] * 30)
     days.write(tmp_path / "events", 0, days.frame(60).with_columns(part=words))
