@@ -66,6 +66,16 @@ def test_events_of_distant_row_groups_meet_in_a_batch(disk, memory):
     assert len({place[tuple(ids)] // 64 for ids in first.ids_BF.tolist()}) >= 3
 
 
+def test_row_groups_meet_others_in_another_epoch_and_under_another_seed(disk, memory):
+    place = {tuple(number): row for row, number in enumerate(memory.ids_BF.tolist())}
+
+    def first_buffer(seed, epoch):
+        return frozenset(place[tuple(ids)] // 64 for ids in next(disk.shuffled(128, seed, epoch)).ids_BF.tolist())
+
+    assert len({first_buffer(0, epoch) for epoch in range(4)}) >= 3
+    assert len({first_buffer(seed, 0) for seed in range(4)}) >= 3
+
+
 def test_a_row_group_is_in_memory_in_types_as_narrow_as_the_table_allows(memory, tmp_path):
     small, large = (written(tmp_path / str(rows), memory, table_rows=rows) for rows in (2**31 - 1, 2**31))
     assert small.digest != large.digest
