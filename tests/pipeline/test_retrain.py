@@ -139,12 +139,19 @@ REFUSED = {
 }
 
 
+def made(root):
+    """What the stages after validation have made: file to when it was last written."""
+    stages = [stage for stage in STAGES if stage != "validate"]
+    return {path: path.stat().st_mtime_ns for stage in stages for path in (root / "build" / stage).rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize(("spoil", "named"), REFUSED.values(), ids=REFUSED)
 def test_a_bad_day_is_refused_in_one_line_and_leaves_no_trace(workspace, first, spoil, named):
     events = workspace.root / "data" / "events"
     good = pl.read_parquet(events / "date=2026-01-07")
     lock = (workspace.root / "parent.lock").read_text()
     before = len(workspace.versions()), len(workspace.mlflow_runs())
+    champion, built = registry.champion("sample").number, made(workspace.root)
     (events / "date=2026-01-08").mkdir()
     spoil(good).write_parquet(events / "date=2026-01-08" / "events.parquet")
     refused = workspace.amtl("retrain")
@@ -158,6 +165,8 @@ def test_a_bad_day_is_refused_in_one_line_and_leaves_no_trace(workspace, first, 
     assert len(workspace.versions()) == before[0]
     assert [run.info.status for run in workspace.mlflow_runs()[: len(workspace.mlflow_runs()) - before[1]]] == ["FAILED"]
     assert (workspace.root / "parent.lock").read_text() == lock
+    assert registry.champion("sample").number == champion
+    assert made(workspace.root) == built, "nothing was trained from it"
 
 
 def test_after_the_bad_day_is_gone_nothing_has_to_run_but_validation(workspace, first):
