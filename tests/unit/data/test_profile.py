@@ -118,6 +118,15 @@ def test_texts_with_signs_of_broken_decoding(tmp_path):
     assert [(lines[name]["damaged"], lines[name]["mojibake"]) for name in ("tags", "item")] == [(1, 1), (1, 0)]
 
 
+@pytest.mark.parametrize("read", [0, 39])
+def test_a_file_whose_reading_ends_early_without_an_error_is_refused(tmp_path, monkeypatch, read):
+    """As polars does with some damaged pages."""
+    days.write(tmp_path, 0, days.frame(40))
+    monkeypatch.setattr(figures, "chunks", lambda frame, rows, part: iter([frame.collect().head(read)]))
+    with pytest.raises(DataError, match=rf"cannot be read to its end \({read} of 40 rows\)"):
+        lines_of(tmp_path)
+
+
 def test_rows_that_repeat_earlier_ones_in_all_declared_columns(tmp_path):
     frame = days.frame(40)
     twice = pl.concat([frame, frame.head(10)]).with_columns(other=pl.int_range(50))

@@ -110,6 +110,8 @@ def test_only_so_many_days_before_are_looked_at(tmp_path):
     run(tmp_path, history=2)
     profile = pl.read_parquet(tmp_path / "build" / "profile.parquet").filter(pl.col("column") == "(day)")
     assert profile["preceding"].to_list() == [None, 1, 2, 2]
+    looked_at = [json.loads(path.read_text())["preceding"] for path in (tmp_path / "cache" / "validate").glob("*/findings.json")]
+    assert sorted(looked_at) == [[], [name(0)], [name(0), name(1)], [name(1), name(2)]]
 
 
 def test_verdicts_that_no_day_uses_go_when_they_are_old(tmp_path):
