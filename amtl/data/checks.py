@@ -28,6 +28,8 @@ TIME: Lines = {"role": ["time"]}
 SOME_REQUIRED: Lines = {"status": ["required"], "all_null": [0]}
 SOME_OPTIONAL: Lines = {"status": ["optional"], "all_null": [0]}
 SOME_NEVER_NULL: Lines = {"status": ["never null"], "all_null": [0]}
+USUAL = "the median of the up to"
+"""In what is found by comparing a day with those before it."""
 
 
 @dataclass(frozen=True)
@@ -141,13 +143,21 @@ def _labels(params: ValidateParams) -> list[Check]:
     rate = "{label_rate:.2%} of labels are 1"
     return [
         _none("odd", LABEL, "{value:,.0f} labels are neither 0 nor 1", "those rows are left out", "warning"),
-        _at_least("label_rate_high", rate_from, LABEL, rate, f"validate.label_rate starts at {rate_from:.2%}"),
-        _at_most("label_rate_low", rate_to, LABEL, rate, f"validate.label_rate ends at {rate_to:.2%}"),
+        _at_least(
+            "label_rate_high",
+            rate_from,
+            LABEL,
+            rate,
+            f"validate.label_rate starts at {rate_from:.2%}; see how labels are made, or lower it",
+        ),
+        _at_most(
+            "label_rate_low", rate_to, LABEL, rate, f"validate.label_rate ends at {rate_to:.2%}; see how labels are made, or raise it"
+        ),
     ]
 
 
 def _jumps(params: ValidateParams) -> list[Check]:
-    days = f"the median of the up to {params.history} days before"
+    days = f"{USUAL} {params.history} days before"
     volume = "{rows:,.0f} rows, a factor of {value:.1f} from the usual {usual:,.0f}, " + days
     rate = "{label_rate:.2%} of labels are 1, {usual:.2%} is usual (" + days + "): the odds differ by a factor of {value:.1f}"
     new = "{new_share:.1%} of values are new to those days, {usual:.1%} is usual (" + days + ")"

@@ -18,6 +18,8 @@ from amtl.data.profile import DAY, SCHEMA, STANDARD_ERRORS, Profile, hint
 
 LEAST = 3
 """Preceding days that it takes to say what is usual."""
+FEW = 30
+"""Rows below which a factor between the rows of days, or a share of new values, is chance."""
 SHARED = 0.5
 """Share of an undeclared column's values from which it is taken for a missing column under another name."""
 
@@ -89,7 +91,9 @@ def _volume(line: Line, old: Sequence[Line]) -> Line:
     if len(old) < LEAST or not line["rows"]:
         return {}
     usual = statistics.median(day["rows"] for day in old)
-    return {"usual": usual, "volume_jump": max(line["rows"] / usual, usual / line["rows"])} if usual else {}
+    if not usual or max(line["rows"], usual) < FEW:
+        return {}
+    return {"usual": usual, "volume_jump": max(line["rows"] / usual, usual / line["rows"])}
 
 
 def _label_rate(line: Line, old: Sequence[Line]) -> Line:
@@ -116,7 +120,7 @@ def _new_values(name: str, line: Line, sample: pl.DataFrame, preceding: Sequence
         return {}
     new = values.new_share(sample, line["occurrences"], earlier)
     known = [day["new_share"] for day in old if day["new_share"] is not None]
-    if len(old) < LEAST or not known:
+    if len(old) < LEAST or not known or line["occurrences"] < FEW:
         return {"new_share": new.share}
     usual = statistics.median(known)
     return {"new_share": new.share, "usual": usual, "new_values_jump": max(new.share - STANDARD_ERRORS * new.error - usual, 0.0)}

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from amtl.data import expectations, history, quarantine, verdicts
-from amtl.data.checks import Check, Finding, breaks, checks
+from amtl.data.checks import USUAL, Check, Finding, breaks, checks
 from amtl.data.documents import DayDocument, publish_index
 from amtl.data.events import Partition, scan, soundness
 from amtl.data.profile import DAY, SCHEMA, profile, sample
@@ -206,7 +206,8 @@ def _refuse(critical: Sequence[Finding], output: Path) -> None:
     written = f"the documents are in {output / DOCUMENTS}/index.html"
     if (output / QUARANTINE).is_dir():
         written += f", rows that are not sound in {output / QUARANTINE}"
-    remedy = f"mend the files, or leave the day out: amtl skip-day {days[0]} --why TEXT; {written}"
+    by_nature = ", or, where days are not alike, say compare_days: false under events" if any(USUAL in one.text for one in critical) else ""
+    remedy = f"mend the files, or leave the day out: amtl skip-day {days[0]} --why TEXT{by_nature}; {written}"
     raise ValidationError(f"the events are refused{count}: {reasons}. What to do: {remedy}")
 
 

@@ -93,6 +93,16 @@ def test_few_labels_are_no_jump(tmp_path):
     assert found.last["click"]["label_rate_jump"] == 1.0
 
 
+def test_few_rows_are_no_jump(tmp_path):
+    small = [usual(day, rows=20) for day in range(6)]
+    alone = usual(6, rows=1).with_columns(user=pl.lit(-1), item=pl.lit("other"))
+    found = judged(tmp_path / "few", *small, alone)
+    assert not any("jump" in figure for _, figure, _ in found.broken())
+    found = judged(tmp_path / "many", *week(alone))
+    assert (DAY, "volume_jump", "critical") in found.broken()
+    assert ("user", "new_values_jump", "critical") not in found.broken()
+
+
 def test_the_factor_is_the_same_for_labels_that_are_turned_around(tmp_path):
     found = judged(tmp_path / "a", *week(usual(6, clicks=0.33)))
     turned = [frame.with_columns(1 - pl.col("click")) for frame in week(usual(6, clicks=0.33))]

@@ -12,7 +12,7 @@ import pytest
 
 from amtl.data import events as ev
 from amtl.data import expectations
-from amtl.data.checks import Finding
+from amtl.data.checks import Finding, checks
 from amtl.data.skipped import SkippedDays
 from amtl.data.suite import Entry, Suite
 from amtl.data.validation import validate
@@ -114,6 +114,14 @@ def test_a_refused_day_is_not_accepted_nor_kept_and_takes_the_acceptance_back(tm
         assert not (tmp_path / "build" / "accepted.json").exists()
     assert json.loads((tmp_path / "build" / "report.json").read_text())["refused"] == ["2026-01-03"]
     assert len(list((tmp_path / "cache" / "validate").iterdir())) == 2
+
+
+def test_where_days_are_compared_the_message_says_how_not_to(tmp_path, monkeypatch):
+    days.days(tmp_path / "events", 1)
+    jump = next(check for check in checks(days.events(), ValidateParams()) if check.figure == "volume_jump")
+    monkeypatch.setattr(expectations, "judge", lambda *_: [Finding("2026-01-01", "", "critical", f"{jump.found}; {jump.remedy}")])
+    with pytest.raises(ValidationError, match=r"amtl skip-day .* or, where days are not alike, say compare_days: false under events"):
+        run(tmp_path)
 
 
 def test_many_reasons_are_numbered_and_the_rest_is_in_the_report(tmp_path, monkeypatch):
