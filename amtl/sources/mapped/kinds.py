@@ -15,12 +15,26 @@ Kind = Literal["integer", "number", "boolean", "text", "integers", "texts", "tim
 WHOLE = r"^[+-]?(0|[1-9][0-9]{0,18})$"
 CODE = r"^[+-]?(0[0-9]+|[0-9]{19,})$"
 """Digits that are no number: zip codes, hashes."""
+COMMA = r"^[+-]?[0-9]+(,[0-9]{1,2}|,[0-9]{4,})?$"
+"""A number with a decimal comma, as far as it cannot be one of thousands."""
 NO_VALUE = ("\\N", "NULL", "null", "NA", "N/A", "nan", "NaN", "None", "-")
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a sample shows of a raw column: null is the word that stands for no value, if one does; form of times, if it can be told."""
+    """What a sample shows of a raw column.
+
+    Attributes:
+        name: of the raw column.
+        kind: of its values.
+        rows: of the sample.
+        nulls: rows without a value.
+        distinct: different values; 0 for lists.
+        form: of times, where it can be told.
+        null: the word that stands for no value, if one does.
+        only_zero_one: whether it could be a label.
+        commas: whether it is text only because of decimal commas.
+    """
 
     name: str
     kind: Kind
@@ -30,6 +44,7 @@ class Column:
     form: str | None = None
     null: str | None = None
     only_zero_one: bool = False
+    commas: bool = False
 
 
 def describe(sample: pl.DataFrame) -> dict[str, Column]:
@@ -65,7 +80,8 @@ def _described(series: pl.Series) -> Column:
         return Column(series.name, kind, len(series), missing, 0)
     values = _canonical(values, kind)
     zero_one = kind in {"boolean", "integer", "number"} and sorted(values.unique().head(3)) in ([0, 1], ["false", "true"])
-    return Column(series.name, kind, len(series), missing, values.n_unique(), form, null, zero_one)
+    commas = kind == "text" and values.dtype == pl.String and values.str.contains(COMMA).all() and values.str.contains(",").any()
+    return Column(series.name, kind, len(series), missing, values.n_unique(), form, null, zero_one, commas)
 
 
 def _canonical(values: pl.Series, kind: Kind) -> pl.Series:

@@ -34,6 +34,7 @@ FIELDS: dict[Kind, dict[str, str]] = {
 }
 NO_TIME = "none"
 """What --time says where a column of times is not the events' time."""
+COMMAS = "its numbers have decimal commas, which are not read; write them with points"
 TOO_FEW = 50
 """Rows below which different values say nothing about a column."""
 
@@ -318,6 +319,8 @@ def _field(column: Column, wishes: Wishes, asked: Mapping[str, str]) -> dict[str
     """An entry of params.yaml; what --field names is an id, floats too."""
     as_type = asked.get(column.name)
     if column.name in wishes.numbers:
+        if column.commas:
+            raise DataError(f"--number {column.name}: {COMMAS}")
         entry = {"kind": "number"}
     elif column.name in wishes.lists:
         entry = {"kind": "ids", **({"type": "integer"} if column.kind == "integers" else {})}
@@ -340,6 +343,8 @@ def _why_not(column: Column) -> str | None:
         return "it holds times"
     if column.kind in {"integers", "texts"}:
         return None
+    if column.commas:
+        return COMMAS
     if column.distinct == 1 and not column.nulls and column.rows > 1:
         return "it is constant"
     if column.distinct == column.rows >= TOO_FEW and column.kind != "number":

@@ -124,6 +124,7 @@ def test_epochs_are_exact(form, value):
         ({"country": ["de"] * ROWS}, "country", "it is constant"),
         ({"nothing": [None] * ROWS}, "nothing", "it is empty"),
         ({"rating": [str(5 if number % 2 else 2) for number in range(ROWS)]}, "rating", "it tells the label"),
+        ({"cost": ["1,5", "12", "0,25", "7,1"] * 25}, "cost", "its numbers have decimal commas"),
         ({"where": [{"a": 1}] * ROWS}, "where", "it holds neither values nor lists"),
     ],
 )
@@ -137,6 +138,11 @@ def test_what_is_left_out_is_said_and_can_be_asked_for(changes, left_out, why):
     asked = Wishes(fields=(left_out, "user"))
     if left_out != "where":
         assert list(fields(proposal(asked, **changes))) == ["user", left_out]
+
+
+def test_thousands_and_words_have_no_decimal_commas():
+    assert not column(["1,500", "2,25"]).commas
+    assert not column(["1,5", "a"]).commas
 
 
 def test_a_constant_with_gaps_says_something():
@@ -196,6 +202,7 @@ def test_one_column_of_times_is_the_time():
         (Wishes(fields=("nope",)), {}, "there is no column nope"),
         (Wishes(fields=("user:float",)), {}, "the type is integer or string"),
         (Wishes(fields=("price",), numbers=("price",)), {}, "no column is left that could be a field with ids"),
+        (Wishes(numbers=("cost",)), {"cost": ["1,5", "12"] * 50}, "--number cost: its numbers have decimal commas, .* with points"),
         (Wishes(time="site"), {}, r"column site is no time that can be told \('b'\); say how it is written: --time site --time-format"),
         (Wishes(time_zone="Mars/Base"), {}, "is no time zone"),
         (Wishes(split="time"), {}, "--split time: it needs --time"),
