@@ -147,10 +147,13 @@ def sample(table: Table, rows: int = SAMPLED_ROWS) -> pl.DataFrame:
     """The first rows of the first and of the last file; columns of a text table as text.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: a file cannot be read; there are no rows.
     """
     ends = [table.paths[0], *table.paths[1:][-1:]]
-    return pl.concat([_head(path, table, rows // len(ends)) for path in ends], how="diagonal_relaxed")
+    found = pl.concat([_head(path, table, rows // len(ends)) for path in ends], how="diagonal_relaxed")
+    if found.is_empty():
+        raise DataError(f"{' and '.join(map(str, ends))}: no rows below the names of the columns; deliver it again, or leave it out")
+    return found
 
 
 def _matches(pattern: str) -> list[Path]:

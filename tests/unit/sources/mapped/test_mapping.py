@@ -242,3 +242,9 @@ def test_files_with_other_delimiters_are_refused_by_name(tmp_path):
     paths = [str(write(tmp_path, name)) for name in ("a.csv", "b.tsv", "c.csv")]
     with pytest.raises(DataError, match=r"b.tsv line 1 has no ',', which other files have between two values; bring files of one layout"):
         proposed(paths, WISHES)
+
+
+def test_a_file_without_rows_is_refused_as_such(tmp_path):
+    (tmp_path / "head.csv").write_text("ts,click,user_id\n")
+    with pytest.raises(DataError, match=r"head.csv: no rows below the names of the columns; deliver it again"):
+        proposed([str(tmp_path / "head.csv")], Wishes(label="click"))
