@@ -136,8 +136,8 @@ class Blocks:
         if kept is not None:
             return kept
         parts = node.children if self.half_life else self._nearest(node)
-        fields = self.tally(parts[0]).fields
-        return write_tally(self.folder / node.key, fields, lambda field: collect(self._summed(parts, field, node.end)), None)
+        tallies = [self.tally(part) for part in parts]  # before several fields ask for them at a time
+        return write_tally(self.folder / node.key, tallies[0].fields, lambda field: collect(self._summed(parts, field, node.end)), None)
 
     def _nearest(self, node: Node) -> list[Node]:
         """The kept blocks and the days below a block. Whole counts have the same sum over any of these; a first count makes few blocks."""

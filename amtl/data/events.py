@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -155,14 +156,18 @@ def _as_found(fields: Sequence[FieldParams], types: dict[str, pl.DataType]) -> l
     return [value(column, dtype if fits(column.role, dtype) else None) for column, dtype in kinds]
 
 
-def collect(frame: pl.LazyFrame, part: Partition | None = None) -> pl.DataFrame:
-    """Collect events, streaming; `part`: where they all lie, for the message.
+def collect(frame: pl.LazyFrame, part: Partition | None = None, engine: Literal["streaming", "in-memory"] = "streaming") -> pl.DataFrame:
+    """Collect events.
+
+    Args:
+        part: where they all lie, for the message.
+        engine: "in-memory" is quicker where nothing but the reading of columns is asked for.
 
     Raises:
         DataError: a file is damaged or vanished.
     """
     with reading(part):
-        return frame.collect(engine="streaming")
+        return frame.collect(engine=engine)
 
 
 def chunks(frame: pl.LazyFrame, rows: int, part: Partition | None = None) -> Iterator[pl.DataFrame]:

@@ -1,7 +1,7 @@
 """Counts of one partition, kept under the digest of all that they depend on: a new day costs one day.
 
-Values are grouped in the type in which they lie in the events, a column at a time, so that memory holds one column's
-distinct values and never the rows. Which rows train is found first, once, as one bit a row.
+Values are counted in the type in which they lie in the events, a column at a time and `CHUNK` rows at a time, so that memory holds
+a chunk of one column and its distinct values, never the rows. Which rows train is found first, once, as one bit a row.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from typing import Any
 import polars as pl
 
 from amtl.data.events import Partition, collect, scan, schema, sound, soundness
+from amtl.data.occurrences import occurrences
 from amtl.data.soundness import typed
 from amtl.data.split import PARTS, SplitBounds, TimeRange, hash_probe, held_out_by_hash, membership, time_range
-from amtl.data.tallies import Tally, find_tally, write_tally
+from amtl.data.tallies import Tally, find_tally, summed, write_tally
 from amtl.files import digest_of
 from amtl.params import EventsParams, FieldParams
 
 FORMAT = 2
+CHUNK = 2**24
+"""Rows of a column that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +83,19 @@ def make_partial(part: Partition, events: EventsParams, bounds: SplitBounds, fol
     """Count a partition's training rows; if the split is by time and has no bounds yet, as if all of it were old enough."""
     rows = scan([replace(part, sound=True)], events)  # all of them, sound or not: the marks say which count
     marks = _marks(rows, part, events, bounds)
+    total = marks.height if marks.width else int(collect(rows.select(pl.len())).item())
     by_name = {field.name: field for field in events.embedded}
     figures = _figures(rows, events, marks)
+    trained = int(marks["train"].sum()) if marks.width else total
     summary = {
-        "rows": {"train": figures["rows"]} if events.split.kind == "time" else {name: int(marks[name].sum()) for name in PARTS},
+        "rows": {"train": trained} if events.split.kind == "time" else {name: int(marks[name].sum()) for name in PARTS},
         "times": time_range(part, events).to_json() if events.split.kind == "time" else None,
         "moments": {field.name: [figures[f"{field.name}/{name}"] for name in ("count", "mean", "squares")] for field in events.numbers},
     }
     tally = write_tally(
         folder / _key(part, events, bounds),
         tuple(sorted(by_name)),
-        lambda name: collect(_field_counts(rows, by_name[name], marks)),
+        lambda name: _field_counts(rows, by_name[name], marks, total),
         summary,
     )
     return _opened(tally, lambda: make_partial(part, events, bounds, folder))
@@ -138,11 +143,9 @@ def _trained(rows: pl.LazyFrame, marks: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _figures(rows: pl.LazyFrame, events: EventsParams, marks: pl.DataFrame) -> dict[str, Any]:
-    trained = int(marks["train"].sum()) if marks.width else int(collect(rows.select(pl.len())).item())
     numbers = [field.name for field in events.numbers]
     moments = [expression.alias(f"{name}/{figure}") for name in numbers for figure, expression in _moments_of(pl.col(name)).items()]
-    found = collect(_trained(rows.select(numbers), marks).select(moments)).row(0, named=True) if numbers else {}
-    return {"rows": trained, **found}
+    return collect(_trained(rows.select(numbers), marks).select(moments)).row(0, named=True) if numbers else {}
 
 
 def _moments_of(number: pl.Expr) -> dict[str, pl.Expr]:
@@ -150,12 +153,15 @@ def _moments_of(number: pl.Expr) -> dict[str, pl.Expr]:
     return {"count": number.count(), "mean": number.mean().fill_null(0.0), "squares": squares}
 
 
-def _field_counts(rows: pl.LazyFrame, field: FieldParams, marks: pl.DataFrame) -> pl.LazyFrame:
+def _field_counts(rows: pl.LazyFrame, field: FieldParams, marks: pl.DataFrame, total: int) -> pl.DataFrame:
     """Occurrences of each value; every value of a list counts, an empty list counts as one missing value."""
-    values = _trained(rows.select(pl.col(field.name).alias("value")), marks)
+    column = rows.select(pl.col(field.name).alias("value"))
     if field.kind == "ids":
-        values = values.explode("value", empty_as_null=True, keep_nulls=True)
-    return values.group_by("value").agg(pl.len().cast(pl.Int64).alias("count"))
+        values = _trained(column, marks).explode("value", empty_as_null=True, keep_nulls=True)
+        return collect(values.group_by("value").agg(pl.len().cast(pl.Int64).alias("count")))
+    starts = range(0, max(total, 1), CHUNK)
+    chunks = (_trained(column.slice(start, CHUNK), marks.slice(start, CHUNK)) for start in starts)
+    return collect(summed(occurrences(collect(chunk, engine="in-memory")["value"]).lazy() for chunk in chunks))
 
 
 def _key(part: Partition, events: EventsParams, bounds: SplitBounds) -> str:

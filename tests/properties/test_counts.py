@@ -87,7 +87,7 @@ def as_counter(vocabulary):
 
 
 @pytest.mark.parametrize("split", KINDS, ids=lambda split: f"{split['kind']}-{split.get('validation_by', '')}")
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(values=rows, cuts=st.lists(st.integers(0, 60), max_size=4), seed=st.integers(0, 99))
 def test_counts_by_partition_are_counts_of_the_whole(split, values, cuts, seed):
     events, whole = events_of(split), frame_of(values)
@@ -123,7 +123,7 @@ numbers = st.integers(0, 27)
 histories = st.lists(st.dictionaries(numbers, st.integers(0, 3) | st.none(), min_size=1, max_size=8), min_size=2, max_size=4)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(history=histories, half_life=st.none() | st.floats(0.3, 40))
 def test_any_history_of_days_ends_as_a_fresh_count(history, half_life):
     """Days come, are replaced (another seed) and are taken back (None); only what is there in the end counts, bit by bit."""
@@ -185,8 +185,8 @@ def test_fifty_growths_move_no_value(tmp_path):
 tallies = st.dictionaries(st.integers(0, 25), st.integers(1, 6), max_size=14)
 
 
-@settings(max_examples=60, deadline=None)
-@given(growths=st.lists(tallies, min_size=1, max_size=50), cap=st.integers(1, 12), min_count=st.integers(1, 3), lowered=st.integers(1, 12))
+@settings(max_examples=25, deadline=None)
+@given(growths=st.lists(tallies, min_size=1, max_size=20), cap=st.integers(1, 12), min_count=st.integers(1, 3), lowered=st.integers(1, 12))
 def test_under_a_cap_no_value_moves_and_no_two_share_a_row(growths, cap, min_count, lowered):
     known = pl.DataFrame(schema={"value": pl.Int64, "row": pl.Int64})
     for counted in growths:
