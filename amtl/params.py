@@ -141,6 +141,7 @@ class ValidateParams(Section):
     min_rows: PositiveInt = 1
     max_null_share: Share = 0.2
     label_rate: Interval = (0.001, 0.999)
+    one_label: Limits = (100, 1000)
     max_quarantined: Share = 0.01
     max_duplicates: Limits = (0.1, 0.4)
     history: PositiveInt = 7
@@ -156,7 +157,7 @@ class ValidateParams(Section):
             raise ValueError("must be [lowest, highest] with 0 <= lowest < highest <= 1")
         return label_rate
 
-    @field_validator("max_duplicates", "volume_jump", "label_rate_jump", "new_values_jump")
+    @field_validator("one_label", "max_duplicates", "volume_jump", "label_rate_jump", "new_values_jump")
     @classmethod
     def _in_order(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
         if limits is not None and not 0 <= limits[0] <= limits[1]:

@@ -141,7 +141,9 @@ def _values(params: ValidateParams) -> list[Check]:
 def _labels(params: ValidateParams) -> list[Check]:
     rate_from, rate_to = params.label_rate
     rate = "{label_rate:.2%} of labels are 1"
+    alike = "all {value:,.0f} labels are {label_rate:.0f}"
     return [
+        *_limited("one_label", LABEL, params.one_label, alike, "see how labels are made (validate.one_label)"),
         _none("odd", LABEL, "{value:,.0f} labels are neither 0 nor 1", "those rows are left out", "warning"),
         _at_least(
             "label_rate_high",

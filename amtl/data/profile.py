@@ -56,6 +56,7 @@ SCHEMA = pl.Schema(
         "label_rate": pl.Float64(),
         "label_rate_low": pl.Float64(),
         "label_rate_high": pl.Float64(),
+        "one_label": pl.Int64(),
         "preceding": pl.Int64(),
         "usual": pl.Float64(),
         "volume_jump": pl.Float64(),
@@ -100,7 +101,8 @@ def profile(part: Partition, events: EventsParams) -> Profile:
     needed column is missing, since then there is no row to use at all. `nulls` include NaN and, for lists, empty ones;
     `unreadable` are ids that exceed 64 bits; `odd` labels that are neither 0 nor 1, or words that name no part of the split;
     `off_day` times too far off the day; `damaged` and `mojibake` texts with signs of broken decoding; `label_rate_low` and `_high`
-    bound the rate that so many labels can come from; `distinct` is approximate above 4,095; times are in epoch seconds.
+    bound the rate that so many labels can come from; `one_label` labels, if all are the same, else 0; `distinct` is approximate above
+    4,095; times are in epoch seconds.
     From `preceding` on, figures compare the day with others and are filled in by `history`.
 
     Raises:
@@ -178,7 +180,7 @@ def _line(column: Column, types: Types, rows: Mapping[Any, int], found: Figures)
         "highest": found.highest.get(column.name),
         "distinct": values.distinct(found.samples[column.name]) if column.name in found.samples else None,
         "occurrences": found.occurrences.get(column.name),
-        **(_label_rate(of["ones"], counted - of["nulls"]) if column.role == "label" and counted > of["nulls"] else {}),
+        **(_labels(of["ones"], counted - of["nulls"] - of["odd"]) if column.role == "label" else {}),
         **{what: of[what] for what in COUNTED},
     }
 
@@ -221,12 +223,15 @@ def _fits_everywhere(role: Any, name: str, types: Types) -> bool:
     return all(fits(role, held[name]) for held in types.values() if name in held)
 
 
-def _label_rate(ones: int, rows: int) -> dict[str, float]:
+def _labels(ones: int, rows: int) -> dict[str, float]:
     """The share of ones, and its interval of three standard errors (Wilson 1927): a day of few rows says little about its rate."""
+    if not rows:
+        return {}
     rate, squared = ones / rows, STANDARD_ERRORS**2
     centre = (ones + squared / 2) / (rows + squared)
     width = STANDARD_ERRORS / (rows + squared) * (rate * (1 - rate) * rows + squared / 4) ** 0.5
-    return {"label_rate": rate, "label_rate_low": max(centre - width, 0.0), "label_rate_high": min(centre + width, 1.0)}
+    interval = {"label_rate_low": max(centre - width, 0.0), "label_rate_high": min(centre + width, 1.0)}
+    return {"label_rate": rate, **interval, "one_label": rows if ones in {0, rows} else 0}
 
 
 def _types(name: str, types: Types) -> str:

@@ -35,7 +35,7 @@ def test_a_number(tmp_path):
 
 def test_a_label(tmp_path):
     line = with_columns(tmp_path, 5, click=[0, 1, 1, 2, None])["click"]
-    assert (line["odd"], line["nulls"], line["label_rate"]) == (1, 1, 0.5)
+    assert (line["odd"], line["nulls"], line["label_rate"]) == (1, 1, 2 / 3)
 
 
 def test_few_labels_say_little_about_their_rate_and_many_say_much(tmp_path):
