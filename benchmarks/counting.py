@@ -1,25 +1,30 @@
 """Counting beside the bare scan of the same columns, and what another day costs.
 
-    python -m benchmarks.counting [--rows 40000000] [--parts PART ...] --out RESULTS.json
+    python -m benchmarks.counting [--rows 40000000] [--parts PART ...] [--data FOLDER] --out RESULTS.json
 
-10 columns whose values follow a power law (exponent 1.05) over 100 to 5M values, as 64-bit integers and as 8-character text, in one
-partition and in 20; Parquet, zstd. Each measurement runs in a process of its own, which reads from the page cache:
+10 columns whose values follow a power law (exponent 1.05) over 100 to 5M values, as 64-bit integers and as text of 8 characters, in one
+partition and in 20, and as text of 20 characters, in one; Parquet, zstd. Each measurement runs in a process of its own, which reads
+from the page cache:
 
-    floor    polars decodes every value and sums its hashes (a sum of plain integers, as an extremum, may be answered from statistics)
+    floor    polars decodes every value and sums its hashes: the cheapest that needs each value of every type (an extremum, a count
+             and perhaps a sum may be answered from statistics or dictionaries)
     amtl     partials of all partitions, merged, files written and verified; every row trains
     split    the same under the default split: a hash of every row says whether it trains
     duckdb   GROUP BY, a column at a time, written as Parquet; left out where duckdb is not installed (`pip install -e .[bench]`)
 
 Then a workspace of 10 and of 100 days whose values are the same few gets three more days: what the whole of `count` takes for each.
+With --data the events are kept in a folder for the next run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -47,12 +52,13 @@ CARDINALITIES = (100, 1_000, 10_000, 50_000, 100_000, 200_000, 500_000, 1_000_00
 EXPONENT, CHUNK, FIRST_DAY = 1.05, 1_000_000, 1_767_225_600  # 2026-01-01
 NAMES = [f"c{number}" for number in range(len(CARDINALITIES))]
 LAYOUTS = {"one partition": 1, "20 partitions": 20}
+KINDS = {"integer": LAYOUTS, "string": LAYOUTS, "long-string": {"one partition": 1}}
 BY_TIME = {"kind": "time", "validation_by": "time"}
 
 
 def declared(kind: str, split: dict[str, Any]) -> EventsParams:
     """The columns as fields of integers or of strings."""
-    fields = [{"name": name, "type": kind} for name in NAMES]
+    fields = [{"name": name, "type": kind.removeprefix("long-")} for name in NAMES]
     return EventsParams.model_validate({"name": "counting", "label": "click", "time": "at", "split": split, "fields": fields})
 
 
@@ -65,9 +71,15 @@ def ranks(random: np.random.Generator, rows: int, cardinality: int) -> np.ndarra
 
 def write_days(root: Path, kind: str, days: int, rows: int, shrink: int = 1, first: int = 0) -> list[Partition]:
     """`days` partitions of `rows` rows in all, in chunks; `shrink` divides the cardinalities."""
-    scattered = (np.arange(max(CARDINALITIES) // shrink, dtype=np.int64) + 1) * 2_654_435_761 % 2**32
-    values = pa.array([f"{value:08x}" for value in scattered]) if kind == "string" else pa.array(scattered)
+    values = _values(kind, max(CARDINALITIES) // shrink)
     return [_write_day(root, values, first + day, rows // days, shrink) for day in range(days)]
+
+
+def _values(kind: str, number: int) -> pa.Array:
+    scattered = (np.arange(number, dtype=np.int64) + 1) * 2_654_435_761 % 2**32
+    if kind == "integer":
+        return pa.array(scattered)
+    return pa.array([f"{value:08x}" + f"{value * 7_919 % 2**48:012x}" * (kind == "long-string") for value in scattered.tolist()])
 
 
 def _write_day(root: Path, values: pa.Array, day: int, rows: int, shrink: int) -> Partition:
@@ -87,6 +99,17 @@ def _write_day(root: Path, values: pa.Array, day: int, rows: int, shrink: int) -
     if writer is not None:
         writer.close()
     return Partition(name, path.parent, f"{day} {rows} {shrink}", (path,), sound=True)
+
+
+def kept_days(data: Path, kind: str, days: int, rows: int) -> Path:
+    """The folder of such partitions, written unless it is there."""
+    root = data / f"{kind}-{days}-{rows}"
+    if not root.exists():
+        unfinished = data / f".{root.name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        write_days(unfinished, kind, days, rows)
+        unfinished.replace(root)
+    return root
 
 
 def floor(parts: list[Partition], kind: str, scratch: Path) -> None:
@@ -170,7 +193,8 @@ def main() -> None:
     """Run what the command line asks for and write the raw results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=40_000_000)
-    parser.add_argument("--parts", nargs="+", choices=["integer", "string", "days"], default=["integer", "string", "days"])
+    parser.add_argument("--parts", nargs="+", choices=[*KINDS, "days"], default=[*KINDS, "days"])
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
@@ -180,11 +204,10 @@ def main() -> None:
         sys.stdout.write(json.dumps(run_task(options.task, options.root, options.kind)))
         return
     results: dict[str, list[dict[str, Any]]] = {"counting": [], "another_day": []}
-    for kind in (part for part in options.parts if part != "days"):
-        for layout, days in LAYOUTS.items():
-            with tempfile.TemporaryDirectory() as folder:
-                write_days(Path(folder), kind, days, options.rows)
-                results["counting"] += measure(Path(folder), kind, layout)
+    with contextlib.nullcontext(options.data) if options.data else tempfile.TemporaryDirectory() as data:
+        for kind in (part for part in options.parts if part != "days"):
+            for layout, days in KINDS[kind].items():
+                results["counting"] += measure(kept_days(Path(data), kind, days, options.rows), kind, layout)
     for days in (10, 100) if "days" in options.parts else ():
         with tempfile.TemporaryDirectory() as folder:
             results["another_day"].append(another_day(Path(folder), days, max(options.rows // 200, 1_000)))

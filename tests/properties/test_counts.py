@@ -170,10 +170,11 @@ def leaves(node):
 
 def test_fifty_growths_move_no_value(tmp_path):
     """Days arrive one by one, each run starts from the last one's vocabulary: rows stay, row 0 is the unknown value."""
-    seen, vocabulary, random = {}, None, np.random.default_rng(0)
+    seen, vocabulary, random, held = {}, None, np.random.default_rng(0), []
     for day in range(51):
         fresh = days.frame(40, 0, seed=day).with_columns(user=pl.Series(random.integers(0, 20 + 10 * day, 40)))
-        days.write(tmp_path / "events", 0, fresh, f"{day:02d}.parquet")
+        held.append(fresh)
+        days.write(tmp_path / "events", 0, pl.concat(held))
         vocabulary = count(ev.partitions(tmp_path / "events"), RANDOM, CountParams(), vocabulary, tmp_path / "cache").vocabulary
         rows = {(field, value): row for field, value, row, *_ in vocabulary.frame.iter_rows()}
         assert all(rows[key] == row for key, row in seen.items())
