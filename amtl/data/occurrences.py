@@ -1,6 +1,6 @@
 """Occurrences of each value of a column in memory, by sorting 64-bit integers: several times as fast as a hash table of many values.
 
-Text of up to 8 bytes is such an integer; longer text is grouped.
+Text of up to 8 bytes is such an integer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ WORD = 8
 """Bytes of an integer."""
 
 
-def occurrences(values: pl.Series) -> pl.DataFrame:
-    """Columns value and count (Int64), each value once, null too if there is any; in no order.
+def occurrences(values: pl.Series) -> pl.DataFrame | None:
+    """Columns value and count (Int64), each value once, null too if there is any; in no order. None if a text is too long.
 
     Args:
         values: Int64, or String without NUL characters.
@@ -21,7 +21,7 @@ def occurrences(values: pl.Series) -> pl.DataFrame:
         return _runs(values)
     packed = _packed(values)
     if packed is None:
-        return values.to_frame("value").group_by("value").agg(pl.len().cast(pl.Int64).alias("count"))
+        return None
     runs = _runs(packed)
     return runs.with_columns(_unpacked(runs["value"]).alias("value"))
 
@@ -31,13 +31,15 @@ def _runs(values: pl.Series) -> pl.DataFrame:
 
 
 def _packed(text: pl.Series) -> pl.Series | None:
-    """Each text as the integer of its bytes, filled up with NUL; None if one is longer than an integer."""
+    """Each text as the integer of its bytes, filled up with NUL; None if one is longer than an integer.
+
+    What is filled up has at least as many characters, so as many bytes, as an integer; its first bytes are all of the text.
+    """
     lengths = text.str.len_bytes()
     if (lengths > WORD).any():
         return None
-    full = text if (lengths == WORD).all() else text.str.pad_end(WORD, "\0")
-    packed = full.cast(pl.Binary).bin.reinterpret(dtype=pl.UInt64, endianness="little")
-    return packed if packed.null_count() == text.null_count() else None
+    content = text.cast(pl.Binary) if (lengths == WORD).all() else text.str.pad_end(WORD, "\0").cast(pl.Binary).bin.head(WORD)
+    return content.bin.reinterpret(dtype=pl.UInt64, endianness="little")
 
 
 def _unpacked(packed: pl.Series) -> pl.Series:

@@ -6,7 +6,7 @@ a chunk of one column and its distinct values, never the rows. Which rows train 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,12 +156,25 @@ def _moments_of(number: pl.Expr) -> dict[str, pl.Expr]:
 def _field_counts(rows: pl.LazyFrame, field: FieldParams, marks: pl.DataFrame, total: int) -> pl.DataFrame:
     """Occurrences of each value; every value of a list counts, an empty list counts as one missing value."""
     column = rows.select(pl.col(field.name).alias("value"))
+    chunks = (_trained(column.slice(start, CHUNK), marks.slice(start, CHUNK)) for start in range(0, max(total, 1), CHUNK))
+    counted = _by_sorting(chunks) if field.kind == "id" else None
+    if counted is not None:
+        return counted
+    values = _trained(column, marks)
     if field.kind == "ids":
-        values = _trained(column, marks).explode("value", empty_as_null=True, keep_nulls=True)
-        return collect(values.group_by("value").agg(pl.len().cast(pl.Int64).alias("count")))
-    starts = range(0, max(total, 1), CHUNK)
-    chunks = (_trained(column.slice(start, CHUNK), marks.slice(start, CHUNK)) for start in starts)
-    return collect(summed(occurrences(collect(chunk, engine="in-memory")["value"]).lazy() for chunk in chunks))
+        values = values.explode("value", empty_as_null=True, keep_nulls=True)
+    return collect(values.group_by("value").agg(pl.len().cast(pl.Int64).alias("count")))
+
+
+def _by_sorting(chunks: Iterable[pl.LazyFrame]) -> pl.DataFrame | None:
+    """Occurrences of each value of a column; None as soon as a text is too long for it."""
+    found = []
+    for chunk in chunks:
+        counted = occurrences(collect(chunk, engine="in-memory")["value"])
+        if counted is None:
+            return None
+        found.append(counted.lazy())
+    return collect(summed(found))
 
 
 def _key(part: Partition, events: EventsParams, bounds: SplitBounds) -> str:
