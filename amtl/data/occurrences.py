@@ -35,11 +35,17 @@ def _packed(text: pl.Series) -> pl.Series | None:
 
     What is filled up has at least as many characters, so as many bytes, as an integer; its first bytes are all of the text.
     """
-    lengths = text.str.len_bytes()
-    if (lengths > WORD).any():
+    packed = _reinterpreted(text.cast(pl.Binary))
+    if packed.null_count() == text.null_count():  # each text has 8 bytes
+        return packed
+    if (text.str.len_bytes() > WORD).any():
         return None
-    content = text.cast(pl.Binary) if (lengths == WORD).all() else text.str.pad_end(WORD, "\0").cast(pl.Binary).bin.head(WORD)
-    return content.bin.reinterpret(dtype=pl.UInt64, endianness="little")
+    return _reinterpreted(text.str.pad_end(WORD, "\0").cast(pl.Binary).bin.head(WORD))
+
+
+def _reinterpreted(words: pl.Series) -> pl.Series:
+    """Bytes as integers; null where there are not 8 of them."""
+    return words.bin.reinterpret(dtype=pl.UInt64, endianness="little")
 
 
 def _unpacked(packed: pl.Series) -> pl.Series:

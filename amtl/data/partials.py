@@ -1,7 +1,7 @@
 """Counts of one partition, kept under the digest of all that they depend on: a new day costs one day.
 
-Values are counted in the type in which they lie in the events, a column at a time and `CHUNK` rows at a time, so that memory holds
-a chunk of one column and its distinct values, never the rows. Which rows train is found first, once, as one bit a row.
+Values are counted in the type in which they lie in the events, a few columns and `CHUNK` of their rows at a time, so that memory holds
+these and the distinct values, never all rows. Which rows train is found first, once, as one bit a row.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ def _by_sorting(chunks: Iterable[pl.LazyFrame]) -> pl.DataFrame | None:
         counted = occurrences(collect(chunk, engine="in-memory")["value"])
         if counted is None:
             return None
-        found.append(counted.lazy())
-    return collect(summed(found))
+        found.append(counted)
+    return found[0] if len(found) == 1 else collect(summed(counted.lazy() for counted in found))
 
 
 def _key(part: Partition, events: EventsParams, bounds: SplitBounds) -> str:
