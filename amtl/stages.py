@@ -52,9 +52,9 @@ def say(text: str) -> None:
 def validate(settings: Params) -> None:
     """Judge the days that were not judged before; `build/validate/accepted.json` lists what may be used."""
     from amtl.data.events import partitions
-    from amtl.data.skipped import SkippedDays
-    from amtl.data.suite import Suite
-    from amtl.data.validation import validate as judge
+    from amtl.validation.skipped import SkippedDays
+    from amtl.validation.suite import Suite
+    from amtl.validation.validate import validate as judge
 
     parts, skipped, suite = partitions(EVENTS), SkippedDays.read(SKIPPED_DAYS), Suite.read(EXPECTATIONS, settings.events)
     report = judge(parts, skipped, suite, settings.events, settings.validate_, CACHE, VALIDATE)
@@ -64,7 +64,7 @@ def validate(settings: Params) -> None:
 
 def count(settings: Params) -> None:
     """Count values over the training rows and grow the parent's vocabulary by the new ones."""
-    from amtl.data.counts import count as count_values
+    from amtl.counting.counts import count as count_values
 
     result = count_values(_accepted(settings.events), settings.events, settings.count, _parent_vocabulary(settings), CACHE)
     result.vocabulary.write(COUNT / "vocabulary.parquet")

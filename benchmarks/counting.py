@@ -39,10 +39,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from amtl.data.blocks import Blocks, cover, number_of
-from amtl.data.counts import count
+from amtl.counting.blocks import Blocks, cover, number_of
+from amtl.counting.counts import count
+from amtl.counting.partials import partial_of
 from amtl.data.events import Partition
-from amtl.data.partials import partial_of
 from amtl.data.split import SplitBounds
 from amtl.files import publish_json
 from amtl.params import CountParams, EventsParams
@@ -119,7 +119,7 @@ def floor(parts: list[Partition], kind: str, scratch: Path) -> None:
 
 
 def amtl(parts: list[Partition], kind: str, scratch: Path) -> None:
-    """Count all partitions as `amtl.data.counts.count` does, where every row trains."""
+    """Count all partitions as `amtl.counting.counts.count` does, where every row trains."""
     _count(parts, declared(kind, BY_TIME), scratch)
 
 

@@ -19,12 +19,12 @@ import polars as pl
 
 from amtl import params
 from amtl.data.events import partitions
-from amtl.data.skipped import SkippedDays
-from amtl.data.suite import Suite
-from amtl.data.validation import validate
 from amtl.errors import ValidationError
 from amtl.files import publish
 from amtl.sources.sample import write_sample
+from amtl.validation.skipped import SkippedDays
+from amtl.validation.suite import Suite
+from amtl.validation.validate import validate
 
 DAYS, ROWS = 14, 10_000
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update")

@@ -25,16 +25,16 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet
 
-from amtl.data import values
 from amtl.data.events import partitions
-from amtl.data.figures import HASHED_ROWS, MOJIBAKE, MULTIPLIER
-from amtl.data.profile import profile
-from amtl.data.skipped import SkippedDays
 from amtl.data.soundness import DAMAGE
-from amtl.data.suite import Entry, Suite
-from amtl.data.validation import validate
 from amtl.files import publish_json
 from amtl.params import EventsParams, ValidateParams
+from amtl.validation import values
+from amtl.validation.figures import HASHED_ROWS, MOJIBAKE, MULTIPLIER
+from amtl.validation.profile import profile
+from amtl.validation.skipped import SkippedDays
+from amtl.validation.suite import Entry, Suite
+from amtl.validation.validate import validate
 from benchmarks.machine import describe_machine
 
 DAY = "2026-01-01"

@@ -187,7 +187,7 @@ def _reset_parent(root: Path, digest: str) -> None:
 
 def _reset_skipped_days(root: Path) -> None:
     """No day of another data set is skipped in this one."""
-    from amtl.data.skipped import SkippedDays
+    from amtl.validation.skipped import SkippedDays
 
     path = root / stages.SKIPPED_DAYS
     if path.exists():

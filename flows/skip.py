@@ -7,8 +7,8 @@ from pathlib import Path
 
 from amtl import stages
 from amtl.data.events import partitions
-from amtl.data.skipped import SkippedDay, SkippedDays
 from amtl.errors import DataError
+from amtl.validation.skipped import SkippedDay, SkippedDays
 
 
 def skip(root: Path, day: str, why: str) -> SkippedDay:

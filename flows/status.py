@@ -7,12 +7,12 @@ from pathlib import Path
 
 from amtl import params, stages
 from amtl.data.events import Partition, partitions, reading
-from amtl.data.skipped import SkippedDays
 from amtl.errors import AmtlError, DataError, ParamsError
 from amtl.params import Params
 from amtl.release import registry
 from amtl.release.parent import ParentLock
 from amtl.release.registry import Version
+from amtl.validation.skipped import SkippedDays
 from flows import data, dvc_repo
 
 LEDGER_LINES = 5

@@ -15,7 +15,7 @@ SOURCES = sorted(path.relative_to(ROOT) for room in ("amtl", "flows") for path i
 ONLY_IN = {
     "prefect": ("flows/",),
     "dvc": ("flows/",),
-    "great_expectations": ("amtl/data/expectations.py",),
+    "great_expectations": ("amtl/validation/expectations.py",),
     "mlflow": ("amtl/release/registry/", "amtl/release/serving.py"),
     "flows": ("flows/", "amtl/cli.py"),
     "typer": ("amtl/cli.py",),

@@ -20,13 +20,13 @@ from bad_days import ACCEPTED, EVENTS, EXPECTATIONS, REFUSED, UNEXPECTED, Day
 from damage import day_of, good
 
 from amtl.data.events import collect, partitions, scan
-from amtl.data.skipped import SkippedDays
 from amtl.data.soundness import offences
-from amtl.data.suite import Suite
-from amtl.data.validation import validate
 from amtl.errors import DataError, ValidationError
 from amtl.files import read_json
 from amtl.params import ValidateParams
+from amtl.validation.skipped import SkippedDays
+from amtl.validation.suite import Suite
+from amtl.validation.validate import validate
 
 DOCS = Path(__file__).parents[2] / "docs"
 GOOD_DAYS = 4

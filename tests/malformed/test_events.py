@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data import history
-from amtl.data.skipped import SkippedDays
-from amtl.data.suite import Suite
-from amtl.data.validation import validate
 from amtl.errors import ValidationError
 from amtl.params import ValidateParams
+from amtl.validation import history
+from amtl.validation.skipped import SkippedDays
+from amtl.validation.suite import Suite
+from amtl.validation.validate import validate
 
 ROWS = 200
 FIRST = pl.int_range(pl.len()) < 1

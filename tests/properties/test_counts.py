@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from amtl.counting.blocks import QUANTUM, cover
+from amtl.counting.counts import count
 from amtl.data import events as ev
 from amtl.data import split as sp
-from amtl.data.blocks import QUANTUM, cover
-from amtl.data.counts import count
 from amtl.data.growth import grow_field
 from amtl.params import CountParams
 

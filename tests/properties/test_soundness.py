@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amtl.data import events as ev
-from amtl.data import quarantine
-from amtl.data.profile import DAY, profile
+from amtl.validation import quarantine
+from amtl.validation.profile import DAY, profile
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TEXT = st.sampled_from(["item", "", "a\tb\n", "é😀", "\x00", "a\x1fb", "\x7f", "\x85", "caf\ufffd", None])

@@ -18,10 +18,10 @@ import pytest
 from days import FIELDS, SPLIT, frame
 
 from amtl import files, params, stages
-from amtl.data import verdicts
 from amtl.data.events import partitions
-from amtl.data.suite import Suite
 from amtl.errors import DataError
+from amtl.validation import verdicts
+from amtl.validation.suite import Suite
 
 DAYS, ROWS = 4, 50
 PAGE = Path(__file__).parents[2] / "docs" / "schema.md"

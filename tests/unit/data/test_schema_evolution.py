@@ -16,11 +16,11 @@ from days import events, frame, write
 
 from amtl import files
 from amtl.data.events import collect, partitions, scan
-from amtl.data.skipped import SkippedDays
-from amtl.data.suite import Suite
-from amtl.data.validation import validate
 from amtl.errors import ValidationError
 from amtl.params import ValidateParams
+from amtl.validation.skipped import SkippedDays
+from amtl.validation.suite import Suite
+from amtl.validation.validate import validate
 
 PAGE = Path(__file__).parents[3] / "docs" / "schema.md"
 EVENTS = events()

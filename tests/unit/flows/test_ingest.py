@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from amtl import cli, params
 from amtl.data.events import partitions
-from amtl.data.skipped import SkippedDays
 from amtl.errors import DataError, ParamsError
 from amtl.sources.mapped.proposal import Wishes
 from amtl.sources.mapped.tables import open_table
+from amtl.validation.skipped import SkippedDays
 from flows import data, ingest
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from amtl import cli, environment, stages
 from amtl.data.events import partitions
-from amtl.data.skipped import SkippedDays
 from amtl.errors import DataError, ParamsError
+from amtl.validation.skipped import SkippedDays
 
 
 @pytest.fixture

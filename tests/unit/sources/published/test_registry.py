@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data.checks import breaks, checks
-from amtl.data.profile import profile
 from amtl.params import EventsParams, ValidateParams
 from amtl.sources.published.registry import PUBLISHED
 from amtl.sources.source import DAY, declared
 from amtl.sources.writing import write_days
+from amtl.validation.checks import breaks, checks
+from amtl.validation.profile import profile
 
 LEAKS = {"rating", "epoch", "id", "nonclk", "instance_id", "context_id", "line", "day"}
 

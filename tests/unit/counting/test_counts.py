@@ -7,9 +7,9 @@ import days
 import polars as pl
 import pytest
 
+from amtl.counting.counts import count
+from amtl.counting.partials import Moments
 from amtl.data import events as ev
-from amtl.data.counts import count
-from amtl.data.partials import Moments
 from amtl.data.split import select
 from amtl.errors import DataError
 from amtl.params import CountParams
@@ -88,7 +88,7 @@ def test_where_rows_are_dealt_by_hash_a_polars_that_hashes_otherwise_counts_anew
     events = days.events(split=days.SPLIT | split)
     days.days(tmp_path / "events", 5)
     run(tmp_path, events)
-    monkeypatch.setattr("amtl.data.partials.hash_probe", lambda events: "dealt anew")
+    monkeypatch.setattr("amtl.counting.partials.hash_probe", lambda events: "dealt anew")
     assert len(run(tmp_path, events).report["counted"]) == counted
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from amtl.data import values
+from amtl.validation import values
 
 
 def sample_of(numbers, pieces=1):

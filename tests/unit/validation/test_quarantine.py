@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data import quarantine
 from amtl.errors import DataError
+from amtl.validation import quarantine
 
 
 def written(tmp_path, *frames):

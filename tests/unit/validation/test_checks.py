@@ -3,8 +3,8 @@
 import days
 import pytest
 
-from amtl.data.checks import checks
 from amtl.params import ValidateParams
+from amtl.validation.checks import checks
 
 
 @pytest.mark.parametrize(("time", "severities"), [("at", ["critical", "warning"]), (None, ["warning"])])

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from amtl.data.profile import DAY
 from amtl.params import EventsParams, ValidateParams
+from amtl.validation.profile import DAY
 
 Severity = Literal["critical", "warning"]
 

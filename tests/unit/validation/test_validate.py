@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data import expectations
-from amtl.data.checks import Finding, checks
-from amtl.data.skipped import SkippedDays
-from amtl.data.suite import Entry, Suite
-from amtl.data.validation import validate
 from amtl.errors import DataError, ValidationError
 from amtl.files import digest_of
 from amtl.params import ValidateParams
+from amtl.validation import expectations
+from amtl.validation.checks import Finding, checks
+from amtl.validation.skipped import SkippedDays
+from amtl.validation.suite import Entry, Suite
+from amtl.validation.validate import validate
 
 NONE_SKIPPED, NOTHING_MORE = SkippedDays(), Suite()
 
@@ -170,7 +170,7 @@ def test_a_changed_suite_judges_all_days_anew(tmp_path, judged):
 def test_another_great_expectations_judges_all_days_anew(tmp_path, judged, monkeypatch):
     days.days(tmp_path / "events", 2)
     run(tmp_path)
-    monkeypatch.setattr("amtl.data.verdicts.version", lambda package: "0")
+    monkeypatch.setattr("amtl.validation.verdicts.version", lambda package: "0")
     assert len(run(tmp_path)["validated"]) == 2
 
 
@@ -191,9 +191,9 @@ def test_great_expectations_is_not_imported_when_no_day_is_new(tmp_path, judged)
         sys.path.insert(0, {str(days.__file__).rsplit("/", 1)[0]!r})
         import days
         from amtl.data.events import partitions
-        from amtl.data.skipped import SkippedDays
-        from amtl.data.suite import Suite
-        from amtl.data.validation import validate
+        from amtl.validation.skipped import SkippedDays
+        from amtl.validation.suite import Suite
+        from amtl.validation.validate import validate
         from amtl.params import ValidateParams
         root = Path({str(tmp_path)!r})
         params = ValidateParams(label_rate=(0.05, 0.95))

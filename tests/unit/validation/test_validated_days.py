@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data import expectations, verdicts
-from amtl.data.checks import Finding, breaks
-from amtl.data.skipped import SkippedDays
-from amtl.data.suite import Suite
-from amtl.data.validation import validate
 from amtl.errors import ValidationError
 from amtl.params import ValidateParams
+from amtl.validation import expectations, verdicts
+from amtl.validation.checks import Finding, breaks
+from amtl.validation.skipped import SkippedDays
+from amtl.validation.suite import Suite
+from amtl.validation.validate import validate
 
 ROWS = 300
 

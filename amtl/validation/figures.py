@@ -1,6 +1,6 @@
 """The one pass over a partition's rows: counts, extremes, and samples of values, in memory that does not grow with rows.
 
-Polars streams what each row adds to the figures; the pieces are added up here, since a sample of values (`amtl.data.values`)
+Polars streams what each row adds to the figures; the pieces are added up here, since a sample of values (`amtl.validation.values`)
 grows piece by piece.
 """
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import polars as pl
 
-from amtl.data import values
 from amtl.data.columns import LISTS, TEXTS, Column, columns, value
 from amtl.data.events import WRITE_AGAIN, Partition, chunks
 from amtl.data.soundness import LOST, SECOND, any_matches, midnight, offences, sound, typed
 from amtl.errors import DataError
 from amtl.params import EventsParams
+from amtl.validation import values
 
 CHUNK = 2**18
 READ = "(read)"
@@ -40,7 +40,7 @@ class Figures:
             ("", "quarantined"): rows that are not sound.
         lowest: least finite value, by column; None if there is none.
         highest: greatest finite value, by column.
-        samples: of the values of id columns, as `amtl.data.values` makes them.
+        samples: of the values of id columns, as `amtl.validation.values` makes them.
         occurrences: of all values, by id column.
         duplicate_share: of rows that repeat an earlier one in every declared column. Of a large partition a sample is looked at
             that goes by the row's hash, so that repeats fall into it together. None without rows.

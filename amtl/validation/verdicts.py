@@ -14,22 +14,27 @@ from pathlib import Path
 
 import polars as pl
 
-from amtl.data import values
-from amtl.data.checks import Finding
 from amtl.data.columns import columns
 from amtl.data.events import Partition, soundness
-from amtl.data.profile import SCHEMA
-from amtl.data.suite import Suite
 from amtl.errors import ArtifactError
-from amtl.files import digest_of, prune, publish_copy, publish_folder, publish_json, read_json, sha256, verify_manifest, write_manifest
+from amtl.files import (
+    code_digest,
+    digest_of,
+    prune,
+    publish_copy,
+    publish_folder,
+    publish_json,
+    read_json,
+    verify_manifest,
+    write_manifest,
+)
 from amtl.params import EventsParams, ValidateParams
+from amtl.validation import values
+from amtl.validation.checks import Finding
+from amtl.validation.profile import SCHEMA
+from amtl.validation.suite import Suite
 
 KEPT_DAYS = 30
-JUDGING = (
-    *("checks", "columns", "events", "expectations", "figures", "history"),
-    *("profile", "quarantine", "soundness", "suite", "validation", "values", "verdicts"),
-)
-"""The modules of this room that decide a verdict, or what is kept of it: a change of one judges every day anew."""
 LINES, SAMPLES, FINDINGS, QUARANTINE = "profile.parquet", "values.parquet", "findings.json", "quarantine.parquet"
 
 
@@ -80,9 +85,10 @@ class Verdict:
 def key(part: Partition, suite: Suite, events: EventsParams, params: ValidateParams) -> str:
     """Digest of all that a verdict depends on: content, declaration, limits, expectations, and the source of what judges."""
     declared = [[column.name, column.optional] for column in columns(events)]
-    code = [sha256(Path(__file__).with_name(f"{name}.py")) for name in JUDGING]
     settings = [soundness(events), declared, events.compare_days, params.model_dump(mode="json"), suite.digest]
-    return digest_of([part.day, part.digest, *settings, code, pl.__version__, version("great_expectations")])
+    return digest_of(
+        [part.day, part.digest, *settings, code_digest("amtl.data", "amtl.validation"), pl.__version__, version("great_expectations")]
+    )
 
 
 def keep(verdict: Verdict, quarantine: Path, folder: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from amtl.data import values
-from amtl.data.profile import DAY, SCHEMA, STANDARD_ERRORS, Profile, hint
+from amtl.validation import values
+from amtl.validation.profile import DAY, SCHEMA, STANDARD_ERRORS, Profile, hint
 
 LEAST = 3
 """Preceding days that it takes to say what is usual."""

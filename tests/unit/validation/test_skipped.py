@@ -6,8 +6,8 @@ import days
 import pytest
 
 from amtl.data.events import partitions
-from amtl.data.skipped import SkippedDays
 from amtl.errors import ParamsError
+from amtl.validation.skipped import SkippedDays
 
 NOW = datetime(2026, 2, 1, 12, 30, tzinfo=UTC)
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import polars as pl
 
-from amtl.data import values
 from amtl.data.columns import LISTS, Column, columns, fits, is_epoch
 from amtl.data.events import Partition, collect, originals, schema
-from amtl.data.figures import Figures, Types, figures
 from amtl.data.soundness import offences
 from amtl.params import EventsParams
+from amtl.validation import values
+from amtl.validation.figures import Figures, Types, figures
 
 SCHEMA = pl.Schema(
     {
@@ -85,7 +85,7 @@ class Profile:
 
     Attributes:
         lines: one line for the day, one a declared column, one an extra column (`SCHEMA`).
-        samples: of the values of id columns (`amtl.data.values`), and of extra columns that may be a missing one renamed.
+        samples: of the values of id columns (`amtl.validation.values`), and of extra columns that may be a missing one renamed.
     """
 
     lines: pl.DataFrame

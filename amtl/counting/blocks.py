@@ -22,9 +22,9 @@ from pathlib import Path
 
 import polars as pl
 
+from amtl.counting.partials import Partial
+from amtl.counting.tallies import Tally, find_tally, summed, write_tally
 from amtl.data.events import collect
-from amtl.data.partials import Partial
-from amtl.data.tallies import Tally, find_tally, summed, write_tally
 from amtl.files import digest_of
 
 BRANCHES = 4

@@ -8,13 +8,13 @@ import days
 import polars as pl
 import pytest
 
-from amtl.data import expectations
-from amtl.data.checks import checks
-from amtl.data.profile import profile
-from amtl.data.suite import Entry, Suite
 from amtl.errors import ParamsError
 from amtl.params import EventsParams, ValidateParams
 from amtl.sources.sample import EVENTS
+from amtl.validation import expectations
+from amtl.validation.checks import checks
+from amtl.validation.profile import profile
+from amtl.validation.suite import Entry, Suite
 
 ROOT = Path(__file__).resolve().parents[3]
 

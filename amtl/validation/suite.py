@@ -19,10 +19,10 @@ from typing import Any, get_args
 
 import yaml
 
-from amtl.data.checks import Severity
 from amtl.errors import ParamsError
 from amtl.files import digest_of
 from amtl.params import EventsParams
+from amtl.validation.checks import Severity
 
 COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data import history
-from amtl.data.checks import breaks, checks
-from amtl.data.profile import DAY, Profile, profile
 from amtl.params import ValidateParams
+from amtl.validation import history
+from amtl.validation.checks import breaks, checks
+from amtl.validation.profile import DAY, Profile, profile
 
 ROWS = 2000
 

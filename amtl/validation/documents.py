@@ -15,9 +15,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from amtl.data.checks import Finding
-from amtl.data.suite import Suite
 from amtl.files import publish_text
+from amtl.validation.checks import Finding
+from amtl.validation.suite import Suite
 
 _TEXT = {
     "b",

@@ -20,13 +20,13 @@ from typing import Any
 
 import polars as pl
 
-from amtl.data import documents as pages
-from amtl.data.checks import Check, Finding, Lines
 from amtl.data.columns import columns
-from amtl.data.profile import DAY
-from amtl.data.suite import COLUMN_ARGUMENTS, Entry, Suite
 from amtl.errors import DataError, ParamsError
 from amtl.params import EventsParams
+from amtl.validation import documents as pages
+from amtl.validation.checks import Check, Finding, Lines
+from amtl.validation.profile import DAY
+from amtl.validation.suite import COLUMN_ARGUMENTS, Entry, Suite
 
 _OURS = {"id", "meta", "notes", "result_format", "description", "catch_exceptions", "rendered_content", "severity", "windows", "batch_id"}
 NOT_HERE = _OURS | {"row_condition", "condition_parser"}
@@ -114,7 +114,7 @@ def _check_findings(result: Any, checks: Sequence[Check], profiles: pl.DataFrame
     for single in result.results:
         check = checks[single.expectation_config.meta["number"]]
         if failure := _failure(single):
-            raise DataError(f"the check on {check.figure} of {check.lines} cannot be run ({failure}); correct amtl/data/checks.py")
+            raise DataError(f"the check on {check.figure} of {check.lines} cannot be run ({failure}); correct amtl/validation/checks.py")
         for failed in single.result.get("unexpected_index_list") or []:
             line = lines[failed["day"], failed["column"]]
             text = _check_text(check, line, float(failed[check.figure]), events)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amtl.data import partials
-from amtl.data.occurrences import occurrences
+from amtl.counting import partials
+from amtl.counting.occurrences import occurrences
 
 EXTREMES = [-(2**63), -1, 0, 1, 2**63 - 1]
 LETTERS = st.sampled_from("ab \tä€𝄞")

@@ -13,10 +13,10 @@ from typing import Any
 
 import polars as pl
 
+from amtl.counting.blocks import Blocks, Node, cover, number_of
+from amtl.counting.partials import Moments, Partial, partial_of
 from amtl.data.batches import Scaling
-from amtl.data.blocks import Blocks, Node, cover, number_of
 from amtl.data.events import Partition
-from amtl.data.partials import Moments, Partial, partial_of
 from amtl.data.split import PARTS, SplitBounds, rows_from, split_bounds
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import DataError

@@ -13,11 +13,11 @@ from typing import Any
 
 import polars as pl
 
+from amtl.counting.occurrences import occurrences
+from amtl.counting.tallies import Tally, find_tally, summed, write_tally
 from amtl.data.events import Partition, collect, scan, schema, sound, soundness
-from amtl.data.occurrences import occurrences
 from amtl.data.soundness import typed
 from amtl.data.split import PARTS, SplitBounds, TimeRange, hash_probe, held_out_by_hash, membership, time_range
-from amtl.data.tallies import Tally, find_tally, summed, write_tally
 from amtl.files import digest_of
 from amtl.params import EventsParams, FieldParams
 

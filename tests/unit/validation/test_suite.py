@@ -3,8 +3,8 @@
 import days
 import pytest
 
-from amtl.data.suite import Suite
 from amtl.errors import ParamsError
+from amtl.validation.suite import Suite
 
 GOOD = """
 days:

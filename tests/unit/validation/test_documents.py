@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from amtl.data.checks import Finding
-from amtl.data.documents import DayDocument, publish_index, publish_page, standalone
-from amtl.data.suite import Entry, Suite
+from amtl.validation.checks import Finding
+from amtl.validation.documents import DayDocument, publish_index, publish_page, standalone
+from amtl.validation.suite import Entry, Suite
 
 HOSTILE = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(2)>"
 PAGE = f"""<!doctype html><html><head><title>t</title><link rel="stylesheet" href="https://example.org/a.css"><style>a {{}}</style></head>

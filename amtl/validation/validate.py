@@ -14,17 +14,17 @@ from typing import Any
 
 import polars as pl
 
-from amtl.data import expectations, history, quarantine, verdicts
-from amtl.data.checks import USUAL, Check, Finding, breaks, checks
-from amtl.data.documents import DayDocument, publish_index
 from amtl.data.events import Partition, scan, soundness
-from amtl.data.profile import DAY, SCHEMA, profile, sample
-from amtl.data.skipped import SkippedDay, SkippedDays
-from amtl.data.suite import Suite
-from amtl.data.verdicts import Verdict
 from amtl.errors import DataError, ValidationError
 from amtl.files import digest_of, publish, publish_folder, publish_json
 from amtl.params import EventsParams, ValidateParams
+from amtl.validation import expectations, history, quarantine, verdicts
+from amtl.validation.checks import USUAL, Check, Finding, breaks, checks
+from amtl.validation.documents import DayDocument, publish_index
+from amtl.validation.profile import DAY, SCHEMA, profile, sample
+from amtl.validation.skipped import SkippedDay, SkippedDays
+from amtl.validation.suite import Suite
+from amtl.validation.verdicts import Verdict
 
 DOCUMENTS, QUARANTINE = "data_docs", "quarantine"
 MOST_LISTED = 20

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from amtl.data import events as ev
-from amtl.data import figures
-from amtl.data.profile import DAY, SCHEMA, profile, sample
 from amtl.errors import DataError
+from amtl.validation import figures
+from amtl.validation.profile import DAY, SCHEMA, profile, sample
 
 
 def lines_of(root, **changes):
