@@ -132,7 +132,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download a data set from its publisher, verify it and bring it in; a download that broke off is resumed."""
-    from amtl.sources.fetch.offers import offer
+    from amtl.sources.fetch.publishers import offer
     from flows.fetch import fetched
 
     terms = offer(name).terms

@@ -64,7 +64,7 @@ def _quality(raw: dict[str, Any], file: str) -> str:
         )
     return f"""## Quality at 60% of the table's bytes saved (fp32)
 
-`python -m benchmarks.quality --data FOLDER`, {_machine(raw)}. D = 64, vocabulary of training rows with minimum count 1. ml-1m: mlp
+`python -m benchmarks.quality --data FOLDER --out FILE`, {_machine(raw)}. D = 64, vocabulary of training rows with minimum count 1. ml-1m: mlp
 256-128, random 80/10/10, label rating >= 4. frappe: dlrm 256-128 with batch norm, official split, **train negatives re-drawn**; published for its
 family (BARS, AUC/log loss): {PUBLISHED}. Test AUC and log loss (nats), mean and standard deviation over seeds; checkpoints and settings
 chosen on validation (learning rate, width, dropout and the grouping of values were looked at on test as well while the method was built, on seed 0). Control and compressed model are
@@ -101,7 +101,7 @@ def _step(raw: dict[str, Any], file: str) -> str:
     ]
     return f"""## A training step with the layer beside the same step without it
 
-`python -m benchmarks.step`, {_machine(raw)}, one thread. Synthetic Zipf ids, 1M rows, D = 64, batch 4096, mlp 256-128, both trainers interleaved in one process;
+`python -m benchmarks.step --out FILE`, {_machine(raw)}, one thread. Synthetic Zipf ids, 1M rows, D = 64, batch 4096, mlp 256-128, both trainers interleaved in one process;
 CPU milliseconds a step (medians of 15 repeats of 4 steps), ratio repeat by repeat with its quartiles. Asked: at most 1.10 on the CPU.
 
 | fields | groups a field | | plain ms | with the layer ms | ratio |
@@ -119,7 +119,7 @@ def _pipeline(raw: dict[str, Any], file: str) -> str:
     metrics = run["metrics"]
     return f"""## The pipeline on the bundled sample
 
-`python -m benchmarks.pipeline`, {_machine(raw)}.
+`python -m benchmarks.pipeline --out FILE`, {_machine(raw)}.
 
 | what | wall seconds | asked |
 |---|---|---|
@@ -141,7 +141,7 @@ def _movielens(raw: dict[str, Any], file: str) -> str:
         rows.append(f"| {kind} | {len(runs)} | {' | '.join(cells)} | {statistics.mean(run['saved'] for run in runs):.1%} |")
     return f"""## MovieLens-100K through the whole pipeline
 
-`python -m benchmarks.movielens --data FOLDER`, {_machine(raw)}. The settings of params.yaml, label rating >= 4, budget 40% in fp32. Split by time: the newest 10% of ratings are
+`python -m benchmarks.movielens --data FOLDER --out FILE`, {_machine(raw)}. The settings of params.yaml, label rating >= 4, budget 40% in fp32. Split by time: the newest 10% of ratings are
 test; random: a hash of the row. The logistic regression is trained on the same rows (C = 1, not tuned). Test AUC, mean ± standard deviation over seeds; about
 .004 on 10,000 test rows is within sampling noise of a single split, and the fields were chosen with the test AUC in sight.
 
@@ -160,7 +160,7 @@ def _loading(raw: dict[str, Any], file: str) -> str:
     ]
     return f"""## The loader beside the training step's appetite
 
-`python -m benchmarks.loading`, {_machine(raw)}. Million rows a CPU second (wall second), medians of 5 interleaved repeats: encoded rows on disk, shuffled out of core, in
+`python -m benchmarks.loading --out FILE`, {_machine(raw)}. Million rows a CPU second (wall second), medians of 5 interleaved repeats: encoded rows on disk, shuffled out of core, in
 batches of 4096; *dropped* is after the file's pages were dropped from the page cache. Bare reads of the same row groups, unused: of the loader's own Arrow file,
 and of Parquet with a column a field. The step is the real trainer's, D = 64, mlp 256-128, one thread. Asked: the loader gives at least 10 times
 what the step takes. Encoding (raw Parquet to rows of the table, once for a vocabulary) and the file's bytes are beside.
@@ -183,7 +183,7 @@ def _ingest(raw: dict[str, Any], file: str) -> str:
         )
     return f"""## Ingest of a large CSV
 
-`python -m benchmarks.ingest`, {_machine(raw)}. Seven columns (a time, a label, integer and text ids, a number), a process for each run. amtl also counts the values of every line
+`python -m benchmarks.ingest --out FILE`, {_machine(raw)}. Seven columns (a time, a label, integer and text ids, a number), a process for each run. amtl also counts the values of every line
 (polars fills short lines up with nulls) and flushes to disk. Rates and CPU seconds are beside polars' scan, parse and sink by day. Asked: rows/s beside polars' own; memory that does
 not grow with the file (without the pages of files that are mapped, which the system takes back when it needs them).
 
@@ -211,7 +211,7 @@ def _counting(raw: dict[str, Any], file: str) -> str:
     ]
     return f"""## Counting
 
-`python -m benchmarks.counting`, {_machine(raw)}. {raw["rows"]:,} rows of 10 columns whose values follow a power law (exponent 1.05) over 100 to 5M values, integers or
+`python -m benchmarks.counting --out FILE`, {_machine(raw)}. {raw["rows"]:,} rows of 10 columns whose values follow a power law (exponent 1.05) over 100 to 5M values, integers or
 text of 8 (string) or 20 (long-string) characters, Parquet with zstd in the page cache, each run in a process of its own. The bare scan decodes every value and sums
 the hashes (mean of two runs); amtl and DuckDB count, merge and write. amtl sorts integers, and text of up to 8 bytes as integers; longer text it groups by a hash table,
 which costs more than 4 scans by itself. Of 20 partitions amtl writes the counts of each and sums them in blocks, about another scan: DuckDB keeps nothing for the next day.
@@ -241,7 +241,7 @@ def _validation(raw: dict[str, Any], file: str) -> str:
     ]
     return f"""## Validation of one large day
 
-`python -m benchmarks.validation`, {_machine(raw)}. {raw["results"][0]["rows"]:,} rows of 8 columns in one file, each run in a process of its own, medians. The pass by hand computes
+`python -m benchmarks.validation --out FILE`, {_machine(raw)}. {raw["results"][0]["rows"]:,} rows of 8 columns in one file, each run in a process of its own, medians. The pass by hand computes
 the same figures in one `select` over the streamed file (nulls, extremes, every rule of what counts, signs of broken decoding, repeats, samples of values); it is given the samples'
 thresholds, which validation finds while it reads. Validation is the profile, Great Expectations on it and on 10,000 rows (about 5 s of CPU for its import and its pages, whatever
 the day's size), the documents and the kept verdict. Asked: at most 1.5 times the pass, and less than 2.5 GB. Peaks include mapped pages.

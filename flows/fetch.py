@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from amtl import stages
-from amtl.sources.fetch import offers
+from amtl.sources.fetch import publishers
 from amtl.sources.fetch.download import At
 from amtl.sources.progress import Advance, shown
 from flows import dataset, ingest
@@ -17,7 +17,7 @@ def fetched(root: Path, name: str, replace: bool, mirror: str | None = None) -> 
 
     Args:
         root: the workspace; the caller holds its lock.
-        name: one of `amtl.sources.fetch.offers.OFFERS`.
+        name: one of `amtl.sources.fetch.publishers.OFFERS`.
         replace: swap the data set that is here.
         mirror: another address of the publisher's file.
 
@@ -25,11 +25,11 @@ def fetched(root: Path, name: str, replace: bool, mirror: str | None = None) -> 
         ParamsError: no such data set, or the mirror is no address.
         DataError: another data set is here and `replace` is not set; it cannot be fetched, or is not what its publisher states.
     """
-    offers.offer(name)
+    publishers.offer(name)
     dataset.refuse_other_name(root, name, replace)
     with tempfile.TemporaryDirectory(prefix="amtl-fetch-") as folder:
         with shown(f"fetching {name}", None, "bytes") as advance:
-            offers.fetch(name, root / stages.DOWNLOADS, Path(folder), mirror, _absolute(advance))
+            publishers.fetch(name, root / stages.DOWNLOADS, Path(folder), mirror, _absolute(advance))
         return ingest.published(root, name, Path(folder), replace)
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from amtl.data import events as ev
 from amtl.errors import DataError, ParamsError
-from amtl.sources.fetch import offers
+from amtl.sources.fetch import publishers
 from amtl.sources.published.registry import PUBLISHED
 from flows import data
 from flows.fetch import fetched
@@ -44,7 +44,7 @@ def offered(monkeypatch):
 
     def offer(name, content):
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        monkeypatch.setitem(offers.OFFERS, name, dataclasses.replace(offers.OFFERS[name], md5=md5))
+        monkeypatch.setitem(publishers.OFFERS, name, dataclasses.replace(publishers.OFFERS[name], md5=md5))
         return content
 
     return offer
@@ -98,7 +98,7 @@ def test_what_nobody_offers(workspace):
 
 
 def test_offers_are_published_sets_with_terms():
-    for name, offer in offers.OFFERS.items():
+    for name, offer in publishers.OFFERS.items():
         assert name in PUBLISHED
         assert offer.url.startswith("https://files.grouplens.org/datasets/movielens/")
         assert any("Harper" in line for line in offer.terms)
