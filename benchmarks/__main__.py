@@ -1,4 +1,4 @@
-"""`make bench`: what needs no data but the bundled sample, and the page."""
+"""`make bench`: the step and the pipeline, and the page. The other scripts take minutes to hours."""
 
 from __future__ import annotations
 

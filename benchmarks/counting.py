@@ -22,7 +22,6 @@ import argparse
 import contextlib
 import importlib.util
 import json
-import re
 import resource
 import shutil
 import statistics
@@ -46,7 +45,7 @@ from amtl.data.events import Partition
 from amtl.data.split import SplitBounds
 from amtl.files import publish_json
 from amtl.params import CountParams, EventsParams
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, memory_bytes
 
 CARDINALITIES = (100, 1_000, 10_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
 EXPONENT, CHUNK, FIRST_DAY = 1.05, 1_000_000, 1_767_225_600  # 2026-01-01
@@ -158,13 +157,7 @@ def run_task(task: str, root: Path, kind: str) -> dict[str, Any]:
         TASKS[task](parts, kind, Path(scratch))
         wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"task": task, "wall_s": wall, "cpu_s": cpu, "peak_mb": peak_mb()}
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process; what getrusage says includes the parent's."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e3  # type: ignore[index]
+    return {"task": task, "wall_s": wall, "cpu_s": cpu, "peak_mb": memory_bytes("VmHWM") / 1e6}
 
 
 def measure(root: Path, kind: str, layout: str) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 
 from amtl.files import publish_json
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, memory_bytes
 
 DAYS = 30
 ROWS_A_BLOCK = 1_000_000
@@ -113,10 +113,8 @@ def run_here(way: str, source: Path) -> dict[str, float]:
 
 def _watch(peaks: dict[str, int], done: threading.Event) -> None:
     while not done.wait(POLL_SECONDS):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name in peaks:
-                peaks[name] = max(peaks[name], int(value.split()[0]) * 1024)
+        for name, peak in peaks.items():
+            peaks[name] = max(peak, memory_bytes(name))
 
 
 def measure(way: str, source: Path) -> dict[str, Any]:
@@ -149,7 +147,8 @@ def main() -> None:
                 for way in WAYS:
                     results.append({**size, **measure(way, source)})
                     sys.stderr.write(f"{results[-1]}\n")
-    publish_json(options.out, {"machine": describe_machine(), "results": results})
+    if options.out:
+        publish_json(options.out, {"machine": describe_machine(), "results": results})
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from amtl.data.vocabulary import Vocabulary
 from amtl.files import publish_json
 from amtl.model.ctr_model import ModelConfig, build
 from amtl.params import EventsParams
-from amtl.training.loop import FitSettings, Trainer, log_line
+from amtl.stages import say
+from amtl.training.loop import FitSettings, Trainer
 from benchmarks.machine import describe_machine
 
 BATCH, DIM, STEPS, DAY_ROWS, TABLE_ROWS, REPEATS = 4096, 64, 8, 1_000_000, 1_000_000, 5
@@ -160,8 +161,8 @@ def measure(root: Path, fields: int, rows: int) -> dict[str, Any]:
     encoding = Encoding(
         partitions(root / "events"), events, SplitBounds(), Scaling(), vocabulary.lookup, vocabulary.rows, "made by this script"
     )
-    wall, cpu = timed(lambda: encoded_rows(encoding, "train", root / "cache", log_line))
-    encoded = encoded_rows(encoding, "train", root / "cache", log_line)
+    wall, cpu = timed(lambda: encoded_rows(encoding, "train", root / "cache", say))
+    encoded = encoded_rows(encoding, "train", root / "cache", say)
     write_parquet(encoded, root / "rows.parquet")
     epochs = iter(range(10**6))
 
@@ -190,7 +191,7 @@ def main() -> None:
     for fields in (10, 26):
         with tempfile.TemporaryDirectory() as root:
             results.append(measure(Path(root), fields, options.rows))
-        log_line(str(results[-1]))
+        say(str(results[-1]))
         publish_json(options.out, {"machine": describe_machine(), "results": results})
 
 

@@ -10,6 +10,12 @@ from pathlib import Path
 import torch
 
 
+def memory_bytes(figure: str) -> int:
+    """A figure of this process's memory, such as VmHWM, its peak (what getrusage says of that includes the parent's)."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{figure}:"))
+
+
 def describe_machine() -> dict[str, str]:
     """Processor, cores, GPU, versions and date (UTC)."""
     info = Path("/proc/cpuinfo")

@@ -22,7 +22,8 @@ from amtl.packing.compress import compress, contents, tuning_for
 from amtl.params import Params
 from amtl.release.candidates import table_metrics
 from amtl.release.evaluate import logistic_baseline, score
-from amtl.training.loop import log_line, pick_device, predict
+from amtl.stages import say
+from amtl.training.loop import pick_device, predict
 from amtl.training.sizes import find_sizes
 from amtl.training.state import State, field_names
 from amtl.training.train import train
@@ -61,7 +62,7 @@ def settings_for(data: datasets.Dataset, mode: str, seed: int, device: str) -> P
 def run(data: datasets.Dataset, seed: int, device: str) -> dict[str, Any]:
     """Base training once, then budget mode and paper mode from the same weights."""
     settings = settings_for(data, "budget", seed, device)
-    base = train(settings, data.vocabulary, data.train, data.validation, None, None, log_line)
+    base = train(settings, data.vocabulary, data.train, data.validation, None, None, say)
     labels = data.test.labels_B.numpy()
     result: dict[str, Any] = {"set": data.name, "seed": seed, "rows": data.vocabulary.rows}
     result["base"] = score(labels, predict(base.model, data.test, pick_device("cpu")))
@@ -74,13 +75,13 @@ def run(data: datasets.Dataset, seed: int, device: str) -> dict[str, Any]:
             data.vocabulary.frame,
         )
         result[mode] = _compressed(data, settings_for(data, mode, seed, device), state, labels)
-        log_line(f"{data.name} seed {seed} {mode}: {result[mode]}")
+        say(f"{data.name} seed {seed} {mode}: {result[mode]}")
     return result
 
 
 def _compressed(data: datasets.Dataset, settings: Params, state: State, labels: np.ndarray) -> dict[str, Any]:
-    found = find_sizes(settings, data.vocabulary, state.model(), data.train, data.validation, None, log_line)
-    tuning = tuning_for(settings, data.vocabulary, data.train, data.validation, log_line)
+    found = find_sizes(settings, data.vocabulary, state.model(), data.train, data.validation, None, say)
+    tuning = tuning_for(settings, data.vocabulary, data.train, data.validation, say)
     with tempfile.TemporaryDirectory() as folder:
         made = compress(settings, found, state, data.vocabulary, tuning, Path(folder) / "control")
         path = Path(folder) / "bundle"

@@ -22,7 +22,8 @@ from amtl.data.batches import Batch
 from amtl.files import publish_json
 from amtl.model.ctr_model import CTRModel, ModelConfig, build
 from amtl.params import SearchParams
-from amtl.training.loop import FitSettings, Trainer, log_line
+from amtl.stages import say
+from amtl.training.loop import FitSettings, Trainer
 from amtl.training.search import put_layer_behind
 from benchmarks.machine import describe_machine
 
@@ -99,7 +100,7 @@ def main() -> None:
     results = []
     for fields, buckets, bf16 in ((26, 64, False), (26, 32, False), (10, 64, False), (26, 64, True)):
         results.append(measure(fields, options.rows, buckets, device, bf16))
-        log_line(str(results[-1]))
+        say(str(results[-1]))
         publish_json(options.out, {"machine": describe_machine(), "results": results})
 
 

@@ -19,7 +19,7 @@ PUBLISHED = "LR .9356/.3076, FM .9671/.2065, DNN .9833/.1622, DeepFM .9842/.1482
 HEAD = """# Benchmarks
 
 Made by `python -m benchmarks.table` from the raw results in `benchmarks/results`; each section names the script that measures it.
-`make bench` measures what needs no data but the bundled sample.
+`make bench` measures the step and the pipeline again; the others take minutes to hours and are run by name.
 """
 
 

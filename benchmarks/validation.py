@@ -35,7 +35,7 @@ from amtl.validation.profile import profile
 from amtl.validation.skipped import SkippedDays
 from amtl.validation.suite import Entry, Suite
 from amtl.validation.validate import validate
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, memory_bytes
 
 DAY = "2026-01-01"
 START = datetime.fromisoformat(DAY).replace(tzinfo=UTC).timestamp()
@@ -161,8 +161,7 @@ def run_here(way: str, root: Path) -> dict[str, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     WAYS[way](root, thresholds)
     spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-    peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return {**spent, "peak_bytes": int(peak) * 1024}
+    return {**spent, "peak_bytes": memory_bytes("VmHWM")}
 
 
 def measure(way: str, root: Path) -> dict[str, Any]:
@@ -194,7 +193,8 @@ def main() -> None:
             for way in WAYS:
                 results.append({"rows": options.rows, **measure(way, root)})
                 sys.stderr.write(f"{results[-1]}\n")
-                publish_json(options.out, {"machine": describe_machine(), "results": results})
+    if options.out:
+        publish_json(options.out, {"machine": describe_machine(), "results": results})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Counts of many days from the counts of aligned blocks of days, so that another day touches few files.
 
 Days are cut into blocks of 4, 16, 64, ... days by their number (days since 0001-01-01, divided by the block's length). A block that has
-ended, which is one before the newest day, is merged once, from the blocks and days within it, and kept under the digest of what it
+ended, with the newest day or before it, is merged once, from the blocks and days within it, and kept under the digest of what it
 holds; the days behind the last ended block stay single. So the sum over n days reads at most 3 inputs of each length, and a
 day that is replaced or taken back changes the log4(n) blocks that it lies in, no other. Which blocks the sum reads follows from the
 set of days alone, not from the order in which they came.

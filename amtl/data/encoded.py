@@ -2,8 +2,8 @@
 
 A folder holds `rows.arrow`, an Arrow file (IPC) of row groups of `GROUP_ROWS` events, and its manifest. In a row group the table
 rows of an event's single-valued fields lie side by side, as a batch needs them: int32 where the table allows, lists as
-lists, numbers float32, labels int8, all compressed with LZ4. (Measured with 26 fields: read 2 to 5 times as fast as Parquet with a
-column each, at 1.2 times its size; `benchmarks/loading.py`.)
+lists, numbers float32, labels int8, all compressed with LZ4. (Measured: read about twice as fast as Parquet with a column
+each; `benchmarks/loading.py`.)
 
 An epoch's order depends on (seed, epoch) alone: a permutation of the row groups, as many of them at a time in a buffer as fit
 into `BUFFER_BYTES`, whose events are permuted and cut into batches across the borders of buffers. What fits into one buffer is

@@ -6,7 +6,6 @@ random state travels with the checkpoint, so a resumed run ends bit-equal to an 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -257,12 +256,6 @@ def hide_values(batch: Batch, unknown_rows_F: Tensor, rate: float) -> Batch:
         hidden_M = torch.rand(bag.rows_M.shape, device=bag.rows_M.device) < rate
         bags.append(Bag(torch.where(hidden_M, unknown, bag.rows_M), bag.offsets_N))
     return Batch(ids_BF, tuple(bags), batch.numbers_BK, batch.labels_B)
-
-
-def log_line(text: str) -> None:
-    """One line of progress, at once visible."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
