@@ -109,7 +109,7 @@ def train(settings: Params) -> None:
 
 def search(settings: Params) -> None:
     """Find sizes: the front of a ladder of budgets, or the published layer trained jointly."""
-    from amtl.training.sizes import find_sizes
+    from amtl.sizing.sizes import find_sizes
     from amtl.training.state import read_state
 
     data = _Inputs(settings)
@@ -123,7 +123,7 @@ def search(settings: Params) -> None:
 def compress(settings: Params) -> None:
     """Take the budget's sizes, fine-tune under the mask, quantise, pack."""
     from amtl.packing import compress as packing
-    from amtl.training.sizes import Found
+    from amtl.sizing.sizes import Found
     from amtl.training.state import read_state
 
     data, state = _Inputs(settings), read_state(STATE)
@@ -313,7 +313,7 @@ class _resumable:
 
     def __init__(self, stage: str, settings: Params, *made: Path) -> None:
         inputs = [files.sha256(path) for path in (VALIDATE / "accepted.json", COUNT / "vocabulary.parquet", PARENT / "parent.json", *made)]
-        code = files.code_digest("amtl.data", "amtl.model", "amtl.packing", "amtl.training")
+        code = files.code_digest("amtl.data", "amtl.model", "amtl.packing", "amtl.sizing", "amtl.training")
         self.path = CACHE / "resume" / stage / files.digest_of([settings.model_dump(mode="json"), inputs, code])[:16]
 
     def __enter__(self) -> Path:

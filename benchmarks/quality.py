@@ -22,9 +22,9 @@ from amtl.packing.compress import compress, contents, tuning_for
 from amtl.params import Params
 from amtl.release.candidates import table_metrics
 from amtl.release.evaluate import logistic_baseline, score
+from amtl.sizing.sizes import find_sizes
 from amtl.stages import say
 from amtl.training.loop import pick_device, predict
-from amtl.training.sizes import find_sizes
 from amtl.training.state import State, field_names
 from amtl.training.train import train
 from benchmarks import datasets

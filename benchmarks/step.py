@@ -22,9 +22,9 @@ from amtl.data.batches import Batch
 from amtl.files import publish_json
 from amtl.model.ctr_model import CTRModel, ModelConfig, build
 from amtl.params import SearchParams
+from amtl.sizing.search import put_layer_behind
 from amtl.stages import say
 from amtl.training.loop import FitSettings, Trainer
-from amtl.training.search import put_layer_behind
 from benchmarks.machine import describe_machine
 
 DIM, BATCH, STEPS, REPEATS = 64, 4096, 4, 15

@@ -23,8 +23,8 @@ ONLY_IN = {
 """Module to the files that may import it."""
 
 NOT_ON_TOP = {
-    "torch": ("amtl/model/", "amtl/training/", "amtl/packing/"),
-    "safetensors": ("amtl/model/", "amtl/training/", "amtl/packing/"),
+    "torch": ("amtl/model/", "amtl/training/", "amtl/sizing/", "amtl/packing/"),
+    "safetensors": ("amtl/model/", "amtl/training/", "amtl/sizing/", "amtl/packing/"),
     "mlflow": ("amtl/release/serving.py",),
     "great_expectations": (),
     "matplotlib": (),

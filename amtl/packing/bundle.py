@@ -27,7 +27,7 @@ from amtl.files import digest_of, publish_folder, publish_tensors, publish_text,
 from amtl.model.ctr_model import CTRModel, ModelConfig, weights_of
 from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
 from amtl.params import EventsParams
-from amtl.training.basis import CODES
+from amtl.sizing.basis import CODES
 
 FORMAT = 1
 IDENTITY = ("format", "events", "scaling", "model", "table", "files")

@@ -30,9 +30,9 @@ from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
 from amtl.packing.budget import Costs, dense_bytes, sizes_within
 from amtl.params import Params, parse_budget
+from amtl.sizing.search import Front, describe_sizes
+from amtl.sizing.sizes import Found
 from amtl.training.loop import FitSettings, Progress, Trainer, pick_device
-from amtl.training.search import Front, describe_sizes
-from amtl.training.sizes import Found
 from amtl.training.state import State
 
 

@@ -11,9 +11,9 @@ from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins, OrderedTwins
 from amtl.packing.compress import compress, tuning_for
 from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
+from amtl.sizing.search import cutting_costs_GO
+from amtl.sizing.sizes import Found, find_sizes
 from amtl.training.loop import FitSettings, Trainer, pick_device, predict
-from amtl.training.search import cutting_costs_GO
-from amtl.training.sizes import Found, find_sizes
 from amtl.training.state import read_state
 from amtl.training.train import train
 

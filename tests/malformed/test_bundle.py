@@ -15,10 +15,10 @@ import amtl
 from amtl.errors import ArtifactError
 from amtl.files import publish_tensors, read_json, read_tensors, write_manifest
 from amtl.packing import bundle
+from amtl.sizing.search import Front
+from amtl.sizing.sizes import Found
 from amtl.training.loop import FitSettings, Trainer
 from amtl.training.optimizers import Optimizers
-from amtl.training.search import Front
-from amtl.training.sizes import Found
 from amtl.training.state import read_state, write_state
 
 FILES = [*sorted(bundle.FILES), "manifest.json"]

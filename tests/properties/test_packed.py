@@ -17,7 +17,7 @@ from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing.budget import HEADER_BYTES, NUMBER_BYTES, Costs, dense_bytes, sizes_within
 from amtl.packing.bundle import pack_basis, unpack_basis
 from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
-from amtl.training.search import Front
+from amtl.sizing.search import Front
 
 PRECISIONS = ["fp32", "fp16", "int8"]
 numbers = st.floats(-100, 100, width=32) | st.sampled_from([0.0, -0.0, 1e-8, -1e-30])

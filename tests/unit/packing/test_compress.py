@@ -15,8 +15,8 @@ from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
 from amtl.packing.budget import dense_bytes
 from amtl.packing.compress import Tuning, check_budget, compress, contents, cut, tuning_for
+from amtl.sizing.sizes import Found, find_sizes
 from amtl.training.loop import predict
-from amtl.training.sizes import Found, find_sizes
 from amtl.training.state import read_state
 from amtl.training.train import train
 

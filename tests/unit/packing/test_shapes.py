@@ -9,8 +9,8 @@ import amtl
 from amtl.data.batches import Scaling, encode
 from amtl.data.vocabulary import Vocabulary
 from amtl.packing.compress import compress, contents, tuning_for
+from amtl.sizing.sizes import Found, find_sizes
 from amtl.training.loop import predict
-from amtl.training.sizes import Found, find_sizes
 from amtl.training.state import read_state
 from amtl.training.train import train
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import toy, with_settings
 
-from amtl.training.basis import CODES, balanced_basis, curvature_FDD, rotate, tail_energies
+from amtl.sizing.basis import CODES, balanced_basis, curvature_FDD, rotate, tail_energies
 
 CPU = torch.device("cpu")
 ONE_FIELD = np.zeros(40, dtype=np.int64)

@@ -17,9 +17,9 @@ from amtl.errors import ArtifactError
 from amtl.files import publish_json, publish_tensors, read_tensors
 from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
 from amtl.params import Params
-from amtl.training.basis import balanced_basis, curvature_FDD, rotate, tail_energies
+from amtl.sizing.basis import balanced_basis, curvature_FDD, rotate, tail_energies
+from amtl.sizing.search import Front, describe_sizes, put_layer_behind, search_under_budget
 from amtl.training.loop import Trainer, pick_device
-from amtl.training.search import Front, describe_sizes, put_layer_behind, search_under_budget
 from amtl.training.train import fit_settings
 
 BASIS_ROWS = 200_000

@@ -11,11 +11,11 @@ from amtl.files import publish_tensors, read_tensors
 from amtl.model.ctr_model import TABLE, weights_of
 from amtl.model.masked_embedding import MaskedEmbedding, TwinsEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins
-from amtl.training import sizes
-from amtl.training.basis import balanced_basis, curvature_FDD, rotate
+from amtl.sizing import sizes
+from amtl.sizing.basis import balanced_basis, curvature_FDD, rotate
+from amtl.sizing.search import Front, _Controller, cutting_costs_GO, describe_sizes, kept_share, put_layer_behind
+from amtl.sizing.sizes import Found, find_sizes
 from amtl.training.loop import predict
-from amtl.training.search import Front, _Controller, cutting_costs_GO, describe_sizes, kept_share, put_layer_behind
-from amtl.training.sizes import Found, find_sizes
 from amtl.training.train import train
 
 CPU = torch.device("cpu")
