@@ -214,9 +214,13 @@ class TrainParams(Section):
 
 
 class SearchParams(Section):
-    """The layer. `budget`: sizes for a ladder of budgets, by twins with an ordered head. `paper`: as published."""
+    """Where the sizes come from.
 
-    mode: Literal["budget", "paper"] = "budget"
+    `curvature`: what cutting costs, in closed form; `twins`: the layer with the ordered head under a budget; `rule`: the log count;
+    `auto`: the best of these on validation at the budget; `paper`: the layer as published, its saving is what comes out.
+    """
+
+    sizes: Literal["auto", "curvature", "twins", "rule", "paper"] = "auto"
     hidden: IntTuple = (64, 32)
     temperature: PositiveFloat = 1.0
     buckets: PositiveInt = 64
@@ -237,24 +241,46 @@ class SearchParams(Section):
 
 
 class FinetuneParams(Section):
-    """Training after the cut, under the mask; the fixed-width control gets the same."""
+    """Training after the cut, under the mask; the fixed-width control gets the same.
+
+    `distillation` is the weight of the control's predictions in the loss, beside the labels. Where few of the numbers are kept, the cut
+    is made in steps; `rounds` is how many times the model is also trained on the way down.
+    """
 
     epochs: Annotated[int, Field(ge=0)] = 3
     patience: PositiveInt = 1
     learning_rate: PositiveFloat = 5e-4
+    distillation: Share = 0.5
+    rounds: PositiveInt = 1
+
+
+class ToleranceParams(Section):
+    """What counts as losing nothing: validation AUC lower, and log loss higher (nats an event), than the control's by at most this."""
+
+    auc: NonNegativeFloat = 0.0005
+    logloss: NonNegativeFloat = 0.001
+
+
+AUTO = "auto"
 
 
 class CompressParams(Section):
-    """The budget of the table file: a share of the dense fp32 table ("40%", 0.4) or bytes ("40MB", 40000000)."""
+    """The table file: its budget, how its numbers are written, and the training after the cut.
+
+    The budget is a share of the dense fp32 table ("40%", 0.4), bytes ("40MB", 40000000), or `auto`: the smallest table that loses
+    nothing within `tolerance`. In precision `mixed` every field, size and dimension has its own number of bits, from 2 to 8.
+    """
 
     budget: float | int | str = 0.4
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8", "mixed"] = "fp32"
+    tolerance: ToleranceParams = ToleranceParams()
     finetune: FinetuneParams = FinetuneParams()
 
     @field_validator("budget")
     @classmethod
     def _readable(cls, budget: float | int | str) -> float | int | str:
-        parse_budget(budget, 1)
+        if budget != AUTO:
+            parse_budget(budget, 1)
         return budget
 
 
@@ -315,7 +341,7 @@ def parse_budget(budget: float | int | str, dense_bytes: int) -> int:
     Raises:
         ValueError: the text is no share (0 < share <= 1, "40%") and no byte figure (1 or more, "40MB").
     """
-    hint = 'a share of the dense table (0.4, "40%") or bytes (40000000, "40MB", "40MiB")'
+    hint = 'a share of the dense table (0.4, "40%"), bytes (40000000, "40MB", "40MiB") or auto'
     if isinstance(budget, bool):
         raise ValueError(f"{_short(budget)} is not {hint}")
     if isinstance(budget, str):

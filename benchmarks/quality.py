@@ -46,13 +46,13 @@ TRAIN: dict[str, dict[str, Any]] = {
 COMMON = {"epochs": 40, "patience": 2, "init_std": 0.01, "unknown_rate": 0.01}
 
 
-def settings_for(data: datasets.Dataset, mode: str, seed: int, device: str) -> Params:
+def settings_for(data: datasets.Dataset, sizes: str, seed: int, device: str) -> Params:
     """params.yaml of one run."""
     return Params.model_validate(
         {
             "events": data.events.model_dump(),
             "train": {**COMMON, **TRAIN[data.name], "seed": seed, "device": device},
-            "search": {"mode": mode},
+            "search": {"sizes": sizes},
             "compress": {"budget": 0.4, "precision": "fp32", "finetune": {"epochs": 5, "patience": 2, "learning_rate": 5e-4}},
             "register": {"name": data.name},
         }
@@ -61,12 +61,12 @@ def settings_for(data: datasets.Dataset, mode: str, seed: int, device: str) -> P
 
 def run(data: datasets.Dataset, seed: int, device: str) -> dict[str, Any]:
     """Base training once, then budget mode and paper mode from the same weights."""
-    settings = settings_for(data, "budget", seed, device)
+    settings = settings_for(data, "auto", seed, device)
     base = train(settings, data.vocabulary, data.train, data.validation, None, None, say)
     labels = data.test.labels_B.numpy()
     result: dict[str, Any] = {"set": data.name, "seed": seed, "rows": data.vocabulary.rows}
     result["base"] = score(labels, predict(base.model, data.test, pick_device("cpu")))
-    for mode in ("budget", "paper"):
+    for mode, sizes in (("budget", "auto"), ("paper", "paper")):
         state = State(
             base.model.config,
             field_names(data.events),
@@ -74,7 +74,7 @@ def run(data: datasets.Dataset, seed: int, device: str) -> dict[str, Any]:
             {},
             data.vocabulary.frame,
         )
-        result[mode] = _compressed(data, settings_for(data, mode, seed, device), state, labels)
+        result[mode] = _compressed(data, settings_for(data, sizes, seed, device), state, labels)
         say(f"{data.name} seed {seed} {mode}: {result[mode]}")
     return result
 

@@ -83,7 +83,7 @@ def tuning_settings(settings: Params) -> FitSettings:
 
     In paper mode the layer was trained jointly for `search.epochs`, all of which count; so the control gets that.
     """
-    paper = settings.search.mode == "paper"
+    paper = settings.search.sizes == "paper"
     finetune, train = settings.compress.finetune, settings.train
     return FitSettings(
         epochs=settings.search.epochs if paper else finetune.epochs,
@@ -145,7 +145,7 @@ def contents(
     lineage = {
         **lineage,
         "budget": str(settings.compress.budget),
-        "mode": settings.search.mode,
+        "sizes": settings.search.sizes,
         "seed": settings.train.seed,
         "precision": settings.compress.precision,
     }

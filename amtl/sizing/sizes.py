@@ -78,7 +78,7 @@ def find_sizes(
 ) -> Found:
     """Search in the mode that params.yaml asks for; `model` is the trained full-width one and is changed."""
     shown_V = vocabulary.exposures_V(settings.train.unknown_rate, len(train))
-    if settings.search.mode == "paper":
+    if settings.search.sizes == "paper":
         return _as_published(settings, shown_V, vocabulary.fields_V, model, train, validation, resume, log)
     return _under_budget(settings, shown_V, vocabulary.fields_V, model, train, log)
 

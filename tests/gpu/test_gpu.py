@@ -135,9 +135,9 @@ def test_costs_of_cutting_are_the_cpu_s(backbone):
 
 
 @pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
-@pytest.mark.parametrize("mode", ["budget", "paper"])
-def test_all_stages_run_from_a_warm_start_to_a_cut_model(backbone, mode, tmp_path):
-    problem = with_settings(toy(backbone), **on_gpu({"search": {"mode": mode, "steps": 20}}))
+@pytest.mark.parametrize("sizes", ["auto", "paper"])
+def test_all_stages_run_from_a_warm_start_to_a_cut_model(backbone, sizes, tmp_path):
+    problem = with_settings(toy(backbone), **on_gpu({"search": {"sizes": sizes, "steps": 20}}))
     parts = problem.settings, problem.vocabulary, problem.train, problem.validation
     train(*parts, None, None, silent).write(tmp_path / "parent")
     trained = train(*parts, tmp_path / "parent", tmp_path / "resume", silent)

@@ -49,7 +49,7 @@ TEXT = {"events.label", "events.time", "events.split.column", "events.fields.1.n
 
 def test_the_minimal_settings_are_filled_with_defaults():
     parsed = parse(MINIMAL)
-    assert (parsed.train.dim, parsed.search.mode, parsed.validate_.min_rows) == (16, "budget", 1)
+    assert (parsed.train.dim, parsed.search.sizes, parsed.validate_.min_rows) == (16, "auto", 1)
     assert [field.name for field in parsed.events.embedded] == ["user"]
     assert [field.name for field in parsed.events.numbers] == ["price"]
 
@@ -126,7 +126,7 @@ def test_a_name_is_letters_digits_and_dashes(key, value):
         ("train.hidden", [8, 0]),
         ("train.hidden", "8"),
         ("train.batch_norm", 1),
-        ("search.mode", "Budget"),
+        ("search.sizes", "Auto"),
         ("search.ladder", [0.2, 0.4]),
         ("search.ladder", [0.4, 0.4]),
         ("search.ladder", []),
@@ -143,7 +143,11 @@ def test_a_name_is_letters_digits_and_dashes(key, value):
         ("compress.budget", 0),
         ("compress.budget", True),
         ("compress.budget", "40 potatoes"),
+        ("compress.budget", "Auto"),
         ("compress.precision", "fp64"),
+        ("compress.tolerance.auc", -0.001),
+        ("compress.finetune.distillation", 1.5),
+        ("compress.finetune.rounds", 0),
         ("events.split.test", 0.0),
         ("events.split.test", 0.95),
         ("events.split.column", "part"),

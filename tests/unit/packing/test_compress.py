@@ -76,7 +76,7 @@ def test_the_bundle_predicts_what_the_cut_model_does(trained, cache, tmp_path):
     result.write(tmp_path, contents(problem.settings, result, problem.vocabulary, problem.scaling, {"data": "digest"}))
     packed = amtl.load(tmp_path / "bundle")
     assert np.array_equal(packed.predict(problem.raw), predict(result.model, problem.validation, CPU))
-    assert packed.manifest["lineage"] == {"data": "digest", "budget": "0.8", "mode": "budget", "seed": 0, "precision": "fp32"}
+    assert packed.manifest["lineage"] == {"data": "digest", "budget": "0.8", "sizes": "auto", "seed": 0, "precision": "fp32"}
     assert "toy" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
     assert equal_weights(read_tensors(tmp_path / "masked.safetensors"), weights_of(result.model))
     assert equal_weights(read_tensors(tmp_path / "control.safetensors"), weights_of(result.control))
@@ -202,7 +202,7 @@ def test_a_file_over_the_budget_is_a_defect_and_said_so(tmp_path):
 
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory):
-    return Trained(tmp_path_factory.mktemp("paper"), mode="paper", epochs=2, buckets=8)
+    return Trained(tmp_path_factory.mktemp("paper"), sizes="paper", epochs=2, buckets=8)
 
 
 def test_paper_mode_packs_what_was_trained_jointly(paper, tmp_path, monkeypatch):
@@ -216,7 +216,7 @@ def test_paper_mode_packs_what_was_trained_jointly(paper, tmp_path, monkeypatch)
     assert "budget_bytes" not in result.report
     result.write(tmp_path, contents(problem.settings, result, problem.vocabulary, problem.scaling, {}))
     assert np.array_equal(amtl.load(tmp_path / "bundle").predict(problem.raw), predict(result.model, problem.validation, CPU))
-    assert bundle.load(tmp_path / "bundle").manifest["lineage"]["mode"] == "paper"
+    assert bundle.load(tmp_path / "bundle").manifest["lineage"]["sizes"] == "paper"
 
 
 def test_paper_mode_s_control_gets_the_same_training_from_the_trained_state(paper, tmp_path):

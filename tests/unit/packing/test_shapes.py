@@ -25,13 +25,13 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
-@pytest.mark.parametrize("mode", ["budget", "paper"])
+@pytest.mark.parametrize("sizes", ["auto", "paper"])
 @pytest.mark.parametrize("shape", [*SHAPES, "no value known"])
-def test_a_bundle_predicts_what_was_trained(tmp_path, backbone, mode, shape):
+def test_a_bundle_predicts_what_was_trained(tmp_path, backbone, sizes, shape):
     chosen = settings(
         events={"fields": SHAPES.get(shape, FIELDS)},
         train={"backbone": backbone, "dim": 10, "epochs": 1, "hidden": []},
-        search={"mode": mode, "steps": 5},
+        search={"sizes": sizes, "steps": 5},
         compress={"budget": 2000, "precision": "int8", "finetune": {"epochs": 1, "patience": 1, "learning_rate": 1e-3}},
     )
     raw = [rows.with_columns(rows["tags"].alias("more")) for rows in (frame(129), frame(65, seed=1))]

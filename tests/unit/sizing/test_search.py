@@ -197,7 +197,7 @@ def test_a_front_that_lacks_a_tensor_is_refused(searched, tmp_path):
             Front.read(tmp_path / "damaged")
 
 
-PAPER = {"mode": "paper", "epochs": 2, "buckets": 8, "learning_rate": 0.05}
+PAPER = {"sizes": "paper", "epochs": 2, "buckets": 8, "learning_rate": 0.05}
 
 
 @pytest.fixture(scope="module")
