@@ -50,7 +50,7 @@ def trainers(fields: int, rows: int, buckets: int, device: torch.device, bf16: b
     made = []
     for with_layer in (False, True):
         torch.manual_seed(0)
-        model: CTRModel = build(ModelConfig("mlp", DIM, fields, 0, (256, 128), 0.0, False), sum(rows_F), 0.01)
+        model: CTRModel = build(ModelConfig(DIM, fields, 0, (256, 128), 0.0, False, "mlp"), sum(rows_F), 0.01)
         if with_layer:
             put_layer_behind(model, counts_V, field_V, SearchParams(buckets=buckets), seed=0)
         made.append(Trainer(model, settings, device, torch.zeros(fields, dtype=torch.int64)))

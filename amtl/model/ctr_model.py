@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from amtl.data.batches import Batch
-from amtl.model.backbones import BACKBONES
+from amtl.model.backbones import BACKBONES, Shape
 from amtl.model.masked_embedding import FieldEmbedder
 from amtl.params import EventsParams, TrainParams
 
@@ -17,16 +17,10 @@ TABLE = "embedder.lookup.weight"  # name of the full-width table among the weigh
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Shape):
     """What the shape of a model depends on, besides the table's rows."""
 
     backbone: str
-    dim: int
-    fields: int
-    numbers: int
-    hidden: tuple[int, ...]
-    dropout: float
-    batch_norm: bool
 
     @classmethod
     def of(cls, events: EventsParams, train: TrainParams) -> ModelConfig:
@@ -58,9 +52,7 @@ class CTRModel(nn.Module):
         super().__init__()
         self.config = config
         self.embedder = FieldEmbedder(lookup)
-        self.backbone = BACKBONES[config.backbone](
-            config.fields, config.dim, config.numbers, config.hidden, config.dropout, config.batch_norm
-        )
+        self.backbone = BACKBONES[config.backbone](config)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B]."""

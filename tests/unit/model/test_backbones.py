@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from toy import equal_weights, toy
 
-from amtl.model.backbones import DLRMBackbone, MLPBackbone, perceptron
+from amtl.model.backbones import DLRMBackbone, MLPBackbone, Shape, perceptron
 from amtl.model.ctr_model import CTRModel, ModelConfig, build, restore, weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 
@@ -20,7 +20,7 @@ def inputs(numbers):
 @pytest.mark.parametrize("numbers", [0, 2])
 def test_the_mlp_reads_field_vectors_and_numbers_side_by_side(numbers):
     torch.manual_seed(0)
-    backbone, (vectors, given) = MLPBackbone(F, D, numbers, (6,), 0.0, False), inputs(numbers)
+    backbone, (vectors, given) = MLPBackbone(Shape(D, F, numbers, (6,), 0.0, False)), inputs(numbers)
     first, last = backbone.layers[0], backbone.layers[-1]
     for event, logit in enumerate(backbone(vectors, given)):
         row = torch.cat([vectors[event, 0], vectors[event, 1], vectors[event, 2], given[event]])
@@ -31,7 +31,7 @@ def test_the_mlp_reads_field_vectors_and_numbers_side_by_side(numbers):
 @pytest.mark.parametrize("numbers", [0, 2])
 def test_the_dlrm_reads_vectors_and_the_dots_of_all_pairs(numbers):
     torch.manual_seed(0)
-    backbone, (vectors, given) = DLRMBackbone(F, D, numbers, (6,), 0.0, False), inputs(numbers)
+    backbone, (vectors, given) = DLRMBackbone(Shape(D, F, numbers, (6,), 0.0, False)), inputs(numbers)
     for event, logit in enumerate(backbone(vectors, given)):
         bottom = [backbone.bottom(given[event : event + 1])[0]] if numbers else []
         rows = [*bottom, *vectors[event]]
@@ -41,16 +41,16 @@ def test_the_dlrm_reads_vectors_and_the_dots_of_all_pairs(numbers):
 
 
 def test_one_field_alone_has_no_pairs():
-    assert DLRMBackbone(1, D, 0, (6,), 0.0, False)(torch.randn(B, 1, D), torch.zeros(B, 0)).shape == (B,)
+    assert DLRMBackbone(Shape(D, 1, 0, (6,), 0.0, False))(torch.randn(B, 1, D), torch.zeros(B, 0)).shape == (B,)
 
 
 def test_the_mlp_absorbs_a_rotation_and_the_dlrm_does_not():
     (vectors, given), basis = inputs(2), torch.linalg.qr(torch.randn(F, D, D))[0]
-    backbone = MLPBackbone(F, D, 2, (6,), 0.0, False)
+    backbone = MLPBackbone(Shape(D, F, 2, (6,), 0.0, False))
     before = backbone(torch.einsum("bfd,fde->bfe", vectors, basis), given)
     assert backbone.absorb(basis)
     torch.testing.assert_close(backbone(vectors, given), before, rtol=1e-5, atol=1e-6)
-    dlrm = DLRMBackbone(F, D, 2, (6,), 0.0, False)
+    dlrm = DLRMBackbone(Shape(D, F, 2, (6,), 0.0, False))
     before = dlrm(vectors, given)
     assert not dlrm.absorb(basis)
     assert torch.equal(dlrm(vectors, given), before)

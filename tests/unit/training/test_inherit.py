@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from amtl.model.backbones import BACKBONES
+from amtl.model.backbones import BACKBONES, Shape
 from amtl.training.inherit import Labels, inherit
 
 D, B = 3, 7
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.parametrize("kind", ["mlp", "dlrm"])
 
 def backbone(kind, labels, seed=0, hidden=HIDDEN, batch_norm=False):
     torch.manual_seed(seed)
-    return BACKBONES[kind](len(labels.fields), D, len(labels.numbers), hidden, 0.0, batch_norm)
+    return BACKBONES[kind](Shape(D, len(labels.fields), len(labels.numbers), hidden, 0.0, batch_norm))
 
 
 def inputs_by_name():
