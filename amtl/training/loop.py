@@ -35,6 +35,8 @@ class FitSettings:
             learns what a value without history is worth.
         keep_start: the weights before the first step also compete (fine-tuning must not make a model worse).
         keep_last: end with the last weights, not with the best on validation.
+        distillation: weight of the cross-entropy with a teacher's probabilities, beside the labels' (Hinton et al. 2015, arXiv
+            1503.02531, at temperature 1); without a teacher it has no effect.
         calibrate: fit scale and shift of the logit on validation (Platt 1999), judge with them, and fold those of the best
             weights into the last layer: fine-tuning raises AUC while it makes a model overconfident.
         checkpoint_steps: steps between checkpoints, where a folder for them is given.
@@ -50,6 +52,7 @@ class FitSettings:
     bf16: bool = False
     keep_start: bool = False
     keep_last: bool = False
+    distillation: float = 0.0
     calibrate: bool = False
     checkpoint_steps: int = 2000
 
@@ -129,6 +132,7 @@ class Trainer:
 
     Args:
         unknown_rows_F: each field's unknown row, int64 [F], in table order.
+        teacher: a trained model whose predictions are learned beside the labels; it is moved to the device and frozen.
         optimizers: to carry their state in and out (warm start); None: fresh ones.
         rates: learning rates of fresh optimizers for weights by the prefix of their name, where not the settings' one.
         resume: folder for checkpoints; a complete one there is continued. None: no checkpoints.
@@ -142,6 +146,7 @@ class Trainer:
         device: torch.device,
         unknown_rows_F: Tensor,
         *,
+        teacher: CTRModel | None = None,
         optimizers: Optimizers | None = None,
         rates: Mapping[str, float] | None = None,
         resume: Path | None = None,
@@ -150,6 +155,7 @@ class Trainer:
         self.model = model.to(device).train()
         self.settings, self.device, self.log, self.resume = settings, device, log, resume
         self.unknown_rows_F = unknown_rows_F.to(device)
+        self.teacher = teacher.to(device).eval() if teacher is not None and settings.distillation else None
         self.optimizers = optimizers or Optimizers(model, settings.learning_rate, rates)
         self.optimizers.load(self.optimizers.tensors())  # state that came with the weights follows them to the device
         self.progress = Progress()
@@ -197,18 +203,30 @@ class Trainer:
         return loss
 
     def step(self, batch: Batch) -> float:
-        """One step of gradient descent; returns the batch's mean cross-entropy."""
+        """One step of gradient descent; returns the batch's mean cross-entropy with its targets."""
+        targets_B = self._targets(batch)
         if self.settings.unknown_rate:
             batch = hide_values(batch, self.unknown_rows_F, self.settings.unknown_rate)
         self.optimizers.zero_grad()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.bf16):
             pooled_BFD = self.model.embedder.pooled(batch)
             logits_B = self.model.backbone(self.model.embedder.unrotated(pooled_BFD), batch.numbers_BK)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), batch.labels_B)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), targets_B)
         penalty = self.settings.l2 * pooled_BFD.float().square().sum() / len(batch) if self.settings.l2 else 0.0
         (loss + penalty).backward()
         self.optimizers.step()
         return float(loss.detach())
+
+    @torch.no_grad()
+    def _targets(self, batch: Batch) -> Tensor:
+        """What the logits are held to, [B]: the labels, mixed with what the teacher says of the whole event.
+
+        The cross-entropy is linear in its target, so one with the mixture is the mixture of both.
+        """
+        if self.teacher is None:
+            return batch.labels_B
+        share = self.settings.distillation
+        return (1 - share) * batch.labels_B + share * torch.sigmoid(self.teacher(batch).float())
 
     def _save(self, rows: int) -> None:
         if self.resume is None:

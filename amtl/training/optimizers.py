@@ -1,43 +1,41 @@
-"""Adam for the layers, lazy (row-wise) Adam for the table, and their state as plain named tensors.
+"""Adam for the layers, lazy (row-wise) Adam for tables, and their state as plain named tensors.
 
-The table's gradient touches only the rows of a batch: `torch.optim.SparseAdam` updates those alone, so a step costs the
-same at ten thousand rows and at ten million.
+A sparse table's gradient touches only the rows of a batch: `torch.optim.SparseAdam` updates those alone, so a step costs the
+same at ten thousand rows and at ten million. A model may have any number of such tables, anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
-
-from amtl.model.ctr_model import CTRModel
+from torch import Tensor, nn
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+SPARSE = (nn.Embedding, nn.EmbeddingBag)
 
 
 class Optimizers:
     """The optimizers of one model.
 
     Args:
-        model: its table may be frozen (`requires_grad` false) and then has no optimizer.
+        model: what is frozen (`requires_grad` false) has no optimizer.
         learning_rate: of all weights but those that `rates` names by a prefix.
     """
 
-    def __init__(self, model: CTRModel, learning_rate: float, rates: Mapping[str, float] | None = None) -> None:
-        table = model.embedding.weight
-        trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        self.named: dict[str, Tensor] = {name: weight for name, weight in trained.items() if weight is not table}
+    def __init__(self, model: nn.Module, learning_rate: float, rates: Mapping[str, float] | None = None) -> None:
+        self.named: dict[str, Tensor] = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        tables = {id(module.weight) for module in model.modules() if isinstance(module, SPARSE) and module.sparse}
+        lazy, dense = ([name for name, weight in self.named.items() if (id(weight) in tables) == sparse] for sparse in (True, False))
         self.parts: list[torch.optim.Optimizer] = []
-        if self.named:
-            groups = [{"params": [weight], "lr": _rate(name, learning_rate, rates or {})} for name, weight in self.named.items()]
-            self.parts.append(torch.optim.Adam(groups, fused=True))
-        if table.requires_grad:
-            self.named["table"] = table
-            lazy = model.embedding.sparse
-            self.parts.append(
-                torch.optim.SparseAdam([table], learning_rate) if lazy else torch.optim.Adam([table], learning_rate, fused=True)
-            )
+        if dense:
+            self.parts.append(torch.optim.Adam(self._groups(dense, learning_rate, rates or {}), fused=True))
+        if lazy:
+            self.parts.append(torch.optim.SparseAdam(self._groups(lazy, learning_rate, rates or {})))
+
+    def _groups(self, names: Iterable[str], learning_rate: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+        return [{"params": [self.named[name]], "lr": _rate(name, learning_rate, rates)} for name in names]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

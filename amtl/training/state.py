@@ -21,7 +21,7 @@ from amtl.model.ctr_model import TABLE, CTRModel, ModelConfig, restore, weights_
 from amtl.params import EventsParams
 from amtl.training.optimizers import Optimizers
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -150,10 +150,10 @@ def _start_new_rows_at_unknown(table_VD: Tensor, parent_VD: Tensor, same: Corres
 
 def _carried_moments(moments: dict[str, Tensor], same: Correspondence, table_VD: Tensor) -> dict[str, Tensor]:
     """The parent's moments of the table in our row order; those of new rows are zero."""
-    if "table.step" not in moments:
+    if f"{TABLE}.step" not in moments:
         return {}
-    carried = {"table.step": moments["table.step"]}
-    for name in (f"table.{moment}" for moment in MOMENTS):
+    carried = {f"{TABLE}.step": moments[f"{TABLE}.step"]}
+    for name in (f"{TABLE}.{moment}" for moment in MOMENTS):
         carried[name] = torch.zeros_like(table_VD)
         carried[name][same.ours_C] = moments[name][same.parent_C]
     return carried

@@ -292,7 +292,7 @@ def test_garbage_in_a_state_under_a_matching_manifest_is_refused(state, name, co
 
 
 @pytest.mark.parametrize(
-    "entries", [{"kind": "bundle"}, {"format": 2}, {"model": None}, {"model": {}}, {"model": {"dim": 3}}, {"fields": 3}], ids=str
+    "entries", [{"kind": "bundle"}, {"format": 1}, {"model": None}, {"model": {}}, {"model": {"dim": 3}}, {"fields": 3}], ids=str
 )
 def test_a_state_of_another_kind_is_refused(state, entries):
     with pytest.raises(ArtifactError, match="state"):

@@ -324,3 +324,47 @@ def test_a_device_that_is_not_there_is_refused_by_the_key_s_name(monkeypatch):
     assert pick_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(ParamsError, match=r"cuda:2"):
         pick_device("cuda:2")
+
+
+def distilled_step(problem, share, teacher):
+    """The model after one step on the first batch, and the loss that the step gave."""
+    fit = replace(FIT, distillation=share, unknown_rate=0.0, l2=0.0)
+    trainer = Trainer(problem.model(), fit, CPU, problem.unknown_rows_F, teacher=teacher, log=silent)
+    return trainer, trainer.step(next(iter(problem.train.shuffled(64, 0, 0))))
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_teacher_s_cross_entropy_counts_beside_the_labels(share):
+    problem, teacher = toy(), toy().model(seed=3)
+    batch, student = next(iter(problem.train.shuffled(64, 0, 0))), problem.model()
+    logits, taught = student(batch), teacher.eval()(batch).detach()
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    loss = (1 - share) * entropy(logits, batch.labels_B) + share * entropy(logits, torch.sigmoid(taught))
+    before = {name: tensor.clone() for name, tensor in weights_of(teacher).items()}
+    trainer, found = distilled_step(problem, share, teacher)
+    assert found == pytest.approx(float(loss.detach()), rel=1e-5)
+    loss.backward()
+    wanted = student.backbone.layers[0].weight.grad
+    moved = trainer.model.backbone.layers[0].weight.detach() - student.backbone.layers[0].weight.detach()
+    clear = wanted.abs() > 1e-5
+    assert torch.equal(moved[clear].sign(), -wanted[clear].sign())
+    assert equal_weights(weights_of(teacher), before)
+
+
+def test_without_a_teacher_or_a_weight_labels_alone_count():
+    problem = toy()
+    plain = weights_of(distilled_step(problem, 0.0, None)[0].model)
+    assert equal_weights(weights_of(distilled_step(problem, 0.5, None)[0].model), plain)
+    assert equal_weights(weights_of(distilled_step(problem, 0.0, problem.model(seed=3))[0].model), plain)
+    assert not equal_weights(weights_of(distilled_step(problem, 0.5, problem.model(seed=3))[0].model), plain)
+
+
+def test_a_teacher_judges_whole_events_without_dropout():
+    """Values are hidden from the student alone, and the teacher is not in training mode."""
+    problem, seen = with_settings(toy(), train={"dropout": 0.5}), []
+    teacher = problem.model(seed=3)
+    teacher.register_forward_hook(lambda module, inputs, output: seen.append((module.training, inputs[0].ids_BF)))
+    fit = replace(FIT, distillation=0.5, unknown_rate=0.9)
+    batch = next(iter(problem.train.shuffled(64, 0, 0)))
+    Trainer(problem.model(), fit, CPU, problem.unknown_rows_F, teacher=teacher.train(), log=silent).step(batch)
+    assert [(training, torch.equal(ids, batch.ids_BF)) for training, ids in seen] == [(False, True)]

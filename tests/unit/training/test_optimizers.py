@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy import equal_weights, toy
 
-from amtl.model.ctr_model import weights_of
+from amtl.model.ctr_model import TABLE, weights_of
 from amtl.model.masked_embedding import TwinsEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins
 from amtl.training.optimizers import Optimizers
@@ -54,10 +54,8 @@ def test_state_is_needed_to_continue(trained):
 def test_moments_are_shaped_like_weights_and_named_like_them(trained):
     model, optimizers = trained
     tensors, weights = optimizers.tensors(), dict(model.named_parameters())
-    names = {"table" if name == "embedder.lookup.weight" else name for name in weights}
-    assert tensors.keys() == {f"{name}.{part}" for name in names for part in ("exp_avg", "exp_avg_sq", "step")}
-    for name in names:
-        weight = weights["embedder.lookup.weight" if name == "table" else name]
+    assert tensors.keys() == {f"{name}.{part}" for name in weights for part in ("exp_avg", "exp_avg_sq", "step")}
+    for name, weight in weights.items():
         assert tensors[f"{name}.exp_avg"].shape == tensors[f"{name}.exp_avg_sq"].shape == weight.shape
         assert float(tensors[f"{name}.step"]) == 5
 
@@ -77,7 +75,7 @@ def test_loaded_tensors_are_copied(trained):
 
 def test_weights_that_are_not_named_start_without_state(trained):
     _, optimizers = trained
-    table_only = {name: tensor for name, tensor in optimizers.tensors().items() if name.startswith("table")}
+    table_only = {name: tensor for name, tensor in optimizers.tensors().items() if name.startswith(TABLE)}
     model = toy().model()
     other = Optimizers(model, 0.01)
     other.load(table_only)
@@ -95,7 +93,7 @@ def test_a_frozen_table_has_no_optimizer_and_does_not_move():
     before, optimizers = model.embedding.weight.clone(), Optimizers(model, 0.01)
     steps(model, optimizers, 0, 2)
     assert torch.equal(model.embedding.weight, before)
-    assert not any(name.startswith("table") for name in optimizers.tensors())
+    assert not any(name.startswith(TABLE) for name in optimizers.tensors())
 
 
 def test_a_rate_of_its_own_goes_by_the_prefix_of_the_name():
@@ -127,3 +125,35 @@ def test_the_first_step_is_adam_s_on_the_rows_of_the_batch():
     moved = model.embedding.weight.detach() - before
     torch.testing.assert_close(moved[clear], -0.01 * gradient[clear].sign(), rtol=1e-2, atol=1e-6)
     assert not moved[gradient == 0].any()
+
+
+class TwoTables(torch.nn.Module):
+    """Two sparse tables in different places, a dense one, and a layer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.users = torch.nn.Embedding(9, 3, sparse=True)
+        self.parts = torch.nn.ModuleDict({"bag": torch.nn.EmbeddingBag(7, 3, sparse=True), "plain": torch.nn.Embedding(5, 3)})
+        self.last = torch.nn.Linear(9, 1)
+
+    def forward(self, rows):
+        return self.last(torch.cat([self.users(rows), self.parts["bag"](rows.unsqueeze(1)), self.parts["plain"](rows)], 1)).sum()
+
+
+def test_every_sparse_table_is_trained_lazily_wherever_it_is():
+    model, rows = TwoTables(), torch.tensor([0, 2, 4])
+    optimizers, before = Optimizers(model, 0.01, {"parts.bag": 0.1}), weights_of(model)
+    before = {name: weight.clone() for name, weight in before.items()}
+    assert [type(part).__name__ for part in optimizers.parts] == ["Adam", "SparseAdam"]
+    for step in range(2):
+        optimizers.zero_grad()
+        model(rows if step == 0 else rows[:1]).backward()
+        optimizers.step()
+    moved = {name: (weight - before[name]).abs() for name, weight in weights_of(model).items()}
+    assert moved["users.weight"].max() == pytest.approx(0.02, rel=1e-3)
+    assert moved["parts.bag.weight"].max() == pytest.approx(0.2, rel=1e-3)
+    for name in ("users.weight", "parts.bag.weight"):
+        assert not moved[name][[1, 3, 5, 6]].any()
+        torch.testing.assert_close(moved[name][2], moved[name][0] / 2, rtol=1e-3, atol=1e-6)  # only in the first batch, so it moved once
+    assert optimizers.tensors().keys() == {f"{name}.{part}" for name in before for part in ("exp_avg", "exp_avg_sq", "step")}

@@ -82,11 +82,11 @@ def test_every_carried_row_and_moment_is_bit_equal_by_value(problem, parent, cha
             continue
         assert torch.equal(model.embedding.weight[row], parent.weights[TABLE][theirs[value]])
         for moment in MOMENTS:
-            assert torch.equal(moments[f"table.{moment}"][row], parent.moments[f"table.{moment}"][theirs[value]])
+            assert torch.equal(moments[f"{TABLE}.{moment}"][row], parent.moments[f"{TABLE}.{moment}"][theirs[value]])
     assert report["backbone"] == "carried"
     expected = {name: tensor for name, tensor in parent.weights.items() if name.startswith("backbone.")}
     assert equal_weights({name: tensor for name, tensor in weights_of(model).items() if name.startswith("backbone.")}, expected)
-    assert float(moments["table.step"]) == float(parent.moments["table.step"]) == 6
+    assert float(moments[f"{TABLE}.step"]) == float(parent.moments[f"{TABLE}.step"]) == 6
 
 
 @pytest.mark.parametrize("change", [lambda vocabulary: vocabulary, grown, permuted, shrunk], ids=["same", "grown", "permuted", "shrunk"])
@@ -111,7 +111,7 @@ def test_a_new_value_starts_near_its_field_s_unknown_row_without_moments(problem
     for value in (("user", "1000"), ("user", "1002"), ("item", "new item")):
         unknown = parent.weights[TABLE][theirs[value[0], None]]
         torch.testing.assert_close(model.embedding.weight[ours[value]], unknown + noise[ours[value]], rtol=0, atol=0)
-        assert not optimizers.tensors()["table.exp_avg"][ours[value]].any()
+        assert not optimizers.tensors()[f"{TABLE}.exp_avg"][ours[value]].any()
 
 
 def test_a_carried_model_predicts_what_the_parent_did(problem, parent):
@@ -249,8 +249,8 @@ def test_moments_of_shared_columns_and_rows_are_carried_and_others_are_zero(trai
         assert sorted(column for column in ours.T.tolist() if any(column)) == sorted(column for column in theirs.T.tolist() if any(column))
         rows, parents = by_value(vocabulary), by_value(problem.vocabulary)
         for value in rows:
-            expected = parent.moments[f"table.{moment}"][parents[value]] if value in parents else torch.zeros(6)
-            assert torch.equal(moments[f"table.{moment}"][rows[value]], expected)
+            expected = parent.moments[f"{TABLE}.{moment}"][parents[value]] if value in parents else torch.zeros(6)
+            assert torch.equal(moments[f"{TABLE}.{moment}"][rows[value]], expected)
     assert all(torch.equal(moments[name], tensor) for name, tensor in parent.moments.items() if name.endswith(".step"))
 
 
@@ -361,5 +361,5 @@ def test_a_row_that_a_newcomer_took_over_does_not_start_as_its_predecessor(probl
     report = warm_start(model, optimizers, parent, vocabulary, parent.fields)
     row = ours["user", "777"]
     torch.testing.assert_close(model.embedding.weight[row], parent.weights[TABLE][theirs["user", None]] + noise[row], rtol=0, atol=0)
-    assert not optimizers.tensors()["table.exp_avg"][row].any()
+    assert not optimizers.tensors()[f"{TABLE}.exp_avg"][row].any()
     assert report["fields"]["user"] == {"carried": len(users) - 1, "new": 1, "dropped": 1, "rows": len(users)}
