@@ -1,0 +1,129 @@
+"""What is trained once a seed, before any method begins: the full-width table, its control, and the search; kept by digest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from amtl.compare.task import Starts, Task, Weights
+from amtl.data.dataset import Rows
+from amtl.data.vocabulary import Vocabulary
+from amtl.errors import ArtifactError
+from amtl.files import (
+    code_digest,
+    digest_of,
+    digest_of_tensors,
+    publish_folder,
+    publish_tensors,
+    read_tensors,
+    verify_manifest,
+    write_manifest,
+)
+from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
+from amtl.packing.compress import tuning_settings
+from amtl.params import Params
+from amtl.sizing.front import Front
+from amtl.sizing.sizes import find_sizes
+from amtl.training.loop import Trainer, pick_device
+from amtl.training.train import train
+
+CODE = ("amtl.data", "amtl.model", "amtl.training", "amtl.sizing", "amtl.packing")
+"""Rooms whose code decides what a training gives."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Encoded rows of the three parts, and what their table rows mean."""
+
+    vocabulary: Vocabulary
+    train: Rows
+    validation: Rows
+    test: Rows
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of all that methods and scores read."""
+        shown = {"counts_V": torch.from_numpy(self.vocabulary.frequencies_V), "field_V": torch.from_numpy(self.vocabulary.fields_V)}
+        return digest_of([digest_of_tensors(shown), *(part.digest for part in (self.train, self.validation, self.test))])
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One seed's task, the rows that judge at the end, and a digest of all that decides a method's result on it."""
+
+    task: Task
+    test_rows: Rows
+    digest: str
+
+
+def problem(
+    settings: Params,
+    data: Data,
+    cache: Path,
+    log: Callable[[str], None],
+    base: CTRModel | None = None,
+    code: str | None = None,
+) -> Problem:
+    """The problem of `settings.train.seed`; what it starts from is trained, or read from the cache.
+
+    Args:
+        cache: folder; the starts of a problem lie in a folder named by its digest.
+        base: the trained full-width model where there is one already; it must be what `settings` and `data` give.
+        code: what stands for the code in the digest; None: a digest of the code itself.
+    """
+    code = code or code_digest(*CODE)
+    trained = settings.model_dump(mode="json", include={"events", "train", "search"})
+    key = digest_of([trained, settings.compress.finetune.model_dump(mode="json"), data.digest, code])
+    folder, device = cache / key[:32] / "starts", pick_device(settings.train.device)
+    starts = _kept(folder)
+    if starts is None:
+        starts = _trained(settings, data, base, log)
+        _keep(starts, folder)
+    return Problem(Task(settings, data.vocabulary, data.train, data.validation, starts, device, log), data.test, key)
+
+
+def _trained(settings: Params, data: Data, base: CTRModel | None, log: Callable[[str], None]) -> Starts:
+    if base is None:
+        log(f"seed {settings.train.seed}: training the full-width table")
+        base = train(settings, data.vocabulary, data.train, data.validation, None, None, log).model
+    weights = _copied(base)
+    log(f"seed {settings.train.seed}: what every value is worth at every size")
+    found = find_sizes(settings, data.vocabulary, base, data.train, data.validation, None, log)
+    assert found.front is not None, "search.sizes is not paper here"
+    log(f"seed {settings.train.seed}: the control")
+    rotated = _copied(found.model)
+    return Starts(weights, _control(settings, data, rotated, log), rotated, found.front)
+
+
+def _control(settings: Params, data: Data, start: Weights, log: Callable[[str], None]) -> Weights:
+    """The best on validation of the full-width model, fine-tuned, and fine-tuned with distillation from the best so far."""
+    config = ModelConfig.of(settings.events, settings.train)
+    unknown_rows_F, device = torch.tensor(list(data.vocabulary.offsets.values())), pick_device(settings.train.device)
+    model = restore(config, dict(start))
+    Trainer(model, tuning_settings(settings), device, unknown_rows_F, log=log).fit(data.train, data.validation)
+    return _copied(model.to("cpu"))
+
+
+def _copied(model: CTRModel) -> Weights:
+    return {name: tensor.clone() for name, tensor in weights_of(model).items()}
+
+
+def _keep(starts: Starts, folder: Path) -> None:
+    with publish_folder(folder) as temporary:
+        for name in ("base", "control", "rotated"):
+            publish_tensors(temporary / f"{name}.safetensors", dict(getattr(starts, name)))
+        starts.front.write(temporary / "front.safetensors")
+        write_manifest(temporary, format=1, kind="starts of a comparison")
+
+
+def _kept(folder: Path) -> Starts | None:
+    """What `_keep` wrote; None where there is none, or a damaged one."""
+    try:
+        verify_manifest(folder)
+        weights = {name: read_tensors(folder / f"{name}.safetensors") for name in ("base", "control", "rotated")}
+        return Starts(front=Front.read(folder / "front.safetensors"), **weights)
+    except ArtifactError:
+        return None
