@@ -22,7 +22,7 @@ from amtl.data.batches import Batch
 from amtl.files import publish_json
 from amtl.model.ctr_model import CTRModel, ModelConfig, build
 from amtl.params import SearchParams
-from amtl.sizing.search import put_layer_behind
+from amtl.sizing.paper import put_layer_behind
 from amtl.stages import say
 from amtl.training.loop import FitSettings, Trainer
 from benchmarks.machine import describe_machine
@@ -50,7 +50,13 @@ def trainers(fields: int, rows: int, buckets: int, device: torch.device, bf16: b
     made = []
     for with_layer in (False, True):
         torch.manual_seed(0)
-        model: CTRModel = build(ModelConfig(DIM, fields, 0, (256, 128), 0.0, False, "mlp"), sum(rows_F), 0.01)
+        model: CTRModel = build(
+            ModelConfig(
+                backbone="mlp", dim=DIM, fields=fields, numbers=0, hidden=(256, 128), dropout=0.0, batch_norm=False, cross_layers=3
+            ),
+            sum(rows_F),
+            0.01,
+        )
         if with_layer:
             put_layer_behind(model, counts_V, field_V, SearchParams(buckets=buckets), seed=0)
         made.append(Trainer(model, settings, device, torch.zeros(fields, dtype=torch.int64)))

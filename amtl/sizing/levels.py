@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -33,3 +35,14 @@ def size_levels(dim: int, most: int = 16) -> Tensor:
 
 def _gap_without(sizes: list[int], place: int) -> float:
     return sizes[place + 1] / max(sizes[place - 1], 0.5)
+
+
+def describe_sizes(sizes_V: Tensor, dim: int) -> dict[str, Any]:
+    """Summary of a choice of sizes: mean, distinct count, kept share, histogram."""
+    histogram = torch.bincount(sizes_V, minlength=dim + 1).tolist()
+    return {
+        "mean_size": float(sizes_V.double().mean()),
+        "distinct_sizes": int((torch.tensor(histogram) > 0).sum()),
+        "kept_share": float(sizes_V.double().mean() / dim),
+        "histogram": {str(size): values for size, values in enumerate(histogram) if values},
+    }

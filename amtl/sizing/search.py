@@ -31,9 +31,9 @@ from amtl.errors import ArtifactError
 from amtl.files import publish_tensors, read_tensors
 from amtl.model.ctr_model import CTRModel
 from amtl.model.frequency import group_by_frequency_and_energy
-from amtl.model.masked_embedding import TwinsEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins, OrderedTwins
 from amtl.params import SearchParams
+from amtl.sizing.levels import describe_sizes as describe_sizes  # until compress.py asks levels.py
 
 PROPORTIONAL, INTEGRAL = 0.3, 0.02
 RAMP = 0.6  # share of a rung's steps in which the target falls; then it holds
@@ -184,24 +184,3 @@ class _Controller:
 def kept_share(twins: AdaptivelyMaskedTwins) -> float:
     """Share of the table's numbers that the chosen sizes keep."""
     return float((twins.group_sizes() * twins.values_G).sum() / (twins.values_G.sum() * twins.dim))
-
-
-def put_layer_behind(model: CTRModel, counts_V: Tensor, field_V: Tensor, settings: SearchParams, seed: int) -> AdaptivelyMaskedTwins:
-    """Put the layer as published behind the model's table (`paper` mode); train the model then as usual."""
-    torch.manual_seed(seed)
-    twins = AdaptivelyMaskedTwins(
-        counts_V, model.config.dim, field_V, hidden=settings.hidden, groups=settings.buckets, temperature=settings.temperature
-    )
-    model.embedder.lookup = TwinsEmbedding(model.embedding, twins)
-    return twins
-
-
-def describe_sizes(sizes_V: Tensor, dim: int) -> dict[str, Any]:
-    """Summary of a choice of sizes: mean, distinct count, kept share, histogram."""
-    histogram = torch.bincount(sizes_V, minlength=dim + 1).tolist()
-    return {
-        "mean_size": float(sizes_V.double().mean()),
-        "distinct_sizes": int((torch.tensor(histogram) > 0).sum()),
-        "kept_share": float(sizes_V.double().mean() / dim),
-        "histogram": {str(size): values for size, values in enumerate(histogram) if values},
-    }
