@@ -99,6 +99,11 @@ class Row:
     seconds: float
     chosen: tuple[str, ...] = ()
 
+    @property
+    def validation_score(self) -> float:
+        """What checkpoints are chosen by as well: AUC - log loss / 2 on validation."""
+        return self.validation_auc.mean - self.validation_logloss.mean / 2
+
 
 @dataclass(frozen=True)
 class Comparison:

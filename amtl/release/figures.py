@@ -133,6 +133,32 @@ def histogram_of_sizes(sizes: Rows, dim: int | None) -> str | None:
     return _svg("histogram-of-sizes", 2.8, draw) if sizes else None
 
 
+def against_bytes(lines: Rows, control: float, metric: str, limits: tuple[float, float]) -> str | None:
+    """A metric over the bytes of the table, one line a method with its spread over seeds; the full-width control is dashed.
+
+    Args:
+        lines: method; points, a list of (bytes, mean, standard deviation); strong: drawn thicker.
+        control: the control's metric.
+        metric: name of the axis.
+        limits: of the axis; what lies outside is not drawn.
+    """
+    from itertools import product
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for line, (marker, colour) in zip(lines, product(MARKERS, COLOURS), strict=False):
+            sizes, means, spreads = zip(*sorted(line["points"]), strict=True)
+            style = {"linewidth": 2.0, "zorder": 3} if line["strong"] else {"linewidth": 0.9, "linestyle": (0, (4, 2))}
+            axes.errorbar(sizes, means, spreads, color=colour, marker=marker, markersize=4, capsize=2, label=line["method"], **style)
+        axes.axhline(control, color=GREY, linestyle="--", linewidth=1, label="control, full width")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: written_bytes(value))
+        axes.set(xlabel="bytes of the table, all of them (log scale)", ylabel=metric, ylim=limits)
+        _legend(figure, axes, 3)
+
+    return _svg(f"{metric.lower().replace(' ', '-')}-against-bytes", 5.2, draw) if lines else None
+
+
 def _draw_bands(axes: Axes, bands: Rows) -> None:
     places = range(len(bands))
     fixed = [(place, band["auc_fixed"]) for place, band in zip(places, bands, strict=True) if "auc_fixed" in band]

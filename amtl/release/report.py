@@ -47,6 +47,31 @@ MOST_WARNINGS = 10
 HEADLINE = ("auc", "auc_fixed", "saved", "table_bytes", "mean_size")
 
 
+class Tile(NamedTuple):
+    """A figure that stands out at the top."""
+
+    label: str
+    value: str
+    note: str
+
+
+class Picture(NamedTuple):
+    """A drawing as an <svg> element."""
+
+    title: str
+    svg: str
+    caption: str
+
+
+class Callout(NamedTuple):
+    """What is to be read first: a word (also its colour's name in the page's style), what it means, why."""
+
+    heading: str
+    decision: str
+    meaning: str
+    reasons: Sequence[str]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of the report: `numeric` columns (all but the first) stand to the right, `code` cells are digests and names."""
@@ -71,22 +96,30 @@ def render(metrics: Mapping[str, Any], evaluation: Mapping[str, Any], verdict: V
     Returns:
         HTML. The same input gives the same text.
     """
+    rest = {key: value for key, value in lineage.items() if key != "title"}
+    return page(
+        title=str(lineage.get("title", "Retraining report")),
+        subtitle=_subtitle(metrics, evaluation),
+        callout=Callout("Verdict", verdict.decision, MEANING[verdict.decision], verdict.reasons) if verdict else None,
+        tiles=[Tile(METRICS[key].label, value, METRICS[key].note) for key, value in _written(metrics, HEADLINE)],
+        pictures=list(_pictures(evaluation)),
+        tables=[table for table in _tables(metrics, evaluation, rest) if table.rows],
+    )
+
+
+def page(
+    title: str, subtitle: str, callout: Callout | None, tiles: Sequence[Tile], pictures: Sequence[Picture], tables: Sequence[Table]
+) -> str:
+    """An HTML page in the look of all reports, without scripts and without a reference to any other file."""
     import jinja2
     from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
-    rest = {key: value for key, value in lineage.items() if key != "title"}
-    pictures = [{"title": title, "svg": Markup(svg), "caption": caption} for title, svg, caption in _pictures(evaluation)]
+    drawn = [picture._replace(svg=Markup(picture.svg)) for picture in pictures]
     return environment.get_template("report.html.j2").render(
-        title=str(lineage.get("title", "Retraining report")),
-        subtitle=_subtitle(metrics, evaluation),
-        verdict=verdict,
-        meaning=MEANING[verdict.decision] if verdict else "",
-        tiles=[{"label": METRICS[key].label, "value": value, "note": METRICS[key].note} for key, value in _written(metrics, HEADLINE)],
-        pictures=pictures,
-        tables=[table for table in _tables(metrics, evaluation, rest) if table.rows],
+        title=title, subtitle=subtitle, callout=callout, tiles=tiles, pictures=drawn, tables=tables
     )
 
 
@@ -198,7 +231,7 @@ def _warm_start_table(warm_start: Mapping[str, Any]) -> Table:
     return Table("Warm start", ("field", *columns), rows, note)
 
 
-def _pictures(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _pictures(evaluation: Mapping[str, Any]) -> Iterator[Picture]:
     """Title, SVG and caption of each picture that there is something to draw for."""
     fields, dim = evaluation.get("fields", []), evaluation.get("dim")
     drawn = (
@@ -219,7 +252,7 @@ def _pictures(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             "Number of values of each size in dims, over the whole table.",
         ),
     )
-    return ((title, svg, caption) for title, svg, caption in drawn if svg)
+    return (Picture(title, svg, caption) for title, svg, caption in drawn if svg)
 
 
 def _written(metrics: Mapping[str, Any], keys: Sequence[str] | Mapping[str, Metric]) -> list[tuple[str, str]]:

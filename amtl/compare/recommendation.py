@@ -1,0 +1,120 @@
+"""What a comparison says, in sentences: the smallest table that loses nothing, and whether savings prove anything here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amtl.compare.methods import REFERENCES, WIDENED
+from amtl.compare.results import CONTROL, OWN_SIZE, PAPER, Comparison, Row
+
+AUC_LOST, LOGLOSS_GAINED = 0.0005, 0.001
+"""No loss: mean AUC lower, and log loss (nats an event) higher, than the control's by at most this."""
+
+FIXED = ("fixed", WIDENED)
+"""Methods that give every value the same width."""
+
+SETTABLE = {"auto": "auto", "auto-mixed": "auto", "curvature": "curvature", "twins": "twins", "rule": "rule", PAPER: "paper"}
+"""Methods that the pipeline builds, and the `search.sizes` that asks for each."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The advice.
+
+    Attributes:
+        sentence: for people.
+        row: the method and budget that it is about; None where there is no candidate.
+        lossless: whether that loses nothing.
+        narrowest: the smallest table of one width that loses nothing; None where none does.
+        warnings: what to know before believing it.
+    """
+
+    sentence: str
+    row: Row | None
+    lossless: bool
+    narrowest: Row | None
+    warnings: tuple[str, ...]
+
+
+def loses_nothing(row: Row) -> bool:
+    """Whether a table loses nothing against the control, on validation and on test alike."""
+    auc = max(row.auc_lost, row.validation_auc_lost)
+    logloss = max(row.logloss_gained, row.validation_logloss_gained)
+    return auc <= AUC_LOST and logloss <= LOGLOSS_GAINED
+
+
+def recommend(comparison: Comparison) -> Recommendation:
+    """The smallest budget at which a method loses nothing, and the best on validation there; else what loses least."""
+    rows = [row for row in comparison.rows() if row.method not in REFERENCES]
+    warnings = tuple(filter(None, (_proves_nothing(comparison), _few_seeds(rows))))
+    if not rows:
+        return Recommendation("No method has a table within the budgets; allow more bytes.", None, False, None, warnings)
+    narrowest = min((row for row in rows if row.method in FIXED and loses_nothing(row)), key=lambda row: row.bytes, default=None)
+    best = _best(rows)
+    saved = f"{best.bytes:,} bytes, {1 - best.bytes / comparison.dense_bytes:.1%} fewer than the full-width fp32 table"
+    if loses_nothing(best):
+        sentence = f"{named(best)} loses nothing at {saved}{_beside(best, narrowest)}{_how(best, rows)}."
+    else:
+        cost = f"AUC {-best.auc_lost:+.4f} and log loss {best.logloss_gained:+.4f} against the full-width control"
+        sentence = f"No table here loses nothing; the one that loses least is {named(best)}: {saved}, {cost}{_how(best, rows)}."
+    return Recommendation(sentence, best, loses_nothing(best), narrowest, warnings)
+
+
+def _best(rows: Sequence[Row]) -> Row:
+    """The best on validation at the smallest budget where one loses nothing; where none does, the best on validation."""
+    whole = [row for row in rows if loses_nothing(row)]
+    smallest = min((row.budget_bytes for row in whole), default=None)
+    return max((row for row in whole if row.budget_bytes == smallest) if whole else rows, key=lambda row: row.validation_score)
+
+
+def named(row: Row) -> str:
+    """A method and its budget in words."""
+    budget = f" at {row.budget}" if row.budget != OWN_SIZE else ""
+    chosen = f" ({', '.join(dict.fromkeys(row.chosen))})" if row.chosen else ""
+    return f"{row.method}{chosen}{budget} in {row.precision}"
+
+
+def _beside(best: Row, narrowest: Row | None) -> str:
+    """The bytes beside the narrowest fixed table that loses nothing: what an arbitrary full width would flatter."""
+    if narrowest is None:
+        return "; no narrower fixed table loses nothing"
+    if best == narrowest:
+        return "; it is itself the narrowest fixed table that loses nothing"
+    return f" and {1 - best.bytes / narrowest.bytes:.1%} fewer than the narrowest fixed table that loses nothing ({named(narrowest)})"
+
+
+def _how(best: Row, rows: Sequence[Row]) -> str:
+    """What to set for it, or what comes nearest to it among the tables that the product makes."""
+    if best.method in SETTABLE:
+        return f"; {_settings(best)}"
+    ours = [row for row in rows if row.method in SETTABLE]
+    if not ours:
+        return ""
+    nearest = _best(ours)
+    return f"; of the tables that amtl builds, {named(nearest)} comes nearest: {nearest.bytes:,} bytes, {_settings(nearest)}"
+
+
+def _settings(row: Row) -> str:
+    sizes, budget = SETTABLE[row.method], f"compress.budget: {row.budget}, " if row.budget != OWN_SIZE else ""
+    return f"set search.sizes: {sizes}, {budget}compress.precision: {row.precision}"
+
+
+def _proves_nothing(comparison: Comparison) -> str:
+    """Where a model without embeddings is as good, any table will do."""
+    control = next((row for row in comparison.rows() if row.method == CONTROL), None)
+    area = comparison.logistic.get("auc", 0.0)
+    if control is None or area < control.auc.mean:
+        return ""
+    return (
+        f"One-hot logistic regression reaches AUC {area:.4f} on these rows, the full-width table {control.auc.mean:.4f}: "
+        "the embeddings add nothing here, so savings on this data prove nothing."
+    )
+
+
+def _few_seeds(rows: Sequence[Row]) -> str:
+    """Below three seeds there is no spread to speak of."""
+    seeds = min((row.seeds for row in rows), default=0)
+    return (
+        "" if seeds > 2 or not rows else f"{seeds} seed{'s' if seeds > 1 else ''}: small differences are noise; --seeds 3 shows the spread."
+    )
