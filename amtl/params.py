@@ -195,9 +195,10 @@ class CountParams(Section):
 class TrainParams(Section):
     """The full-width model."""
 
-    backbone: Literal["mlp", "dlrm"] = "mlp"
+    backbone: Literal["mlp", "dlrm", "deepfm", "dcnv2"] = "mlp"
     dim: Annotated[int, Field(ge=2, le=1024)] = 16
     hidden: IntTuple = (128, 64)
+    cross_layers: Annotated[int, Field(ge=1, le=16)] = 3
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     batch_norm: bool = False
     init_std: PositiveFloat = 0.01

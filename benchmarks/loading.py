@@ -141,7 +141,11 @@ def read_parquet(path: Path) -> None:
 def steps(rows: EncodedRows, fields: int) -> Work:
     """Steps of training on batches in memory."""
     torch.manual_seed(0)
-    model = build(ModelConfig(DIM, fields, 0, (256, 128), 0.0, False, "mlp"), TABLE_ROWS + fields, 0.01)
+    model = build(
+        ModelConfig(backbone="mlp", dim=DIM, fields=fields, numbers=0, hidden=(256, 128), dropout=0.0, batch_norm=False, cross_layers=3),
+        TABLE_ROWS + fields,
+        0.01,
+    )
     settings = FitSettings(epochs=1, patience=1, batch_size=BATCH, learning_rate=1e-3, seed=0)
     trainer = Trainer(model, settings, torch.device("cpu"), torch.zeros(fields, dtype=torch.int64))
     batches = list(_first(rows.shuffled(BATCH, 0, 0), STEPS))

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from amtl.data.batches import Batch
-from amtl.model.backbones import BACKBONES, Shape
+from amtl.model.backbones import Shape, build_backbone
 from amtl.model.masked_embedding import FieldEmbedder
 from amtl.params import EventsParams, TrainParams
 
 TABLE = "embedder.lookup.weight"  # name of the full-width table among the weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig(Shape):
     """What the shape of a model depends on, besides the table's rows."""
 
@@ -33,6 +33,7 @@ class ModelConfig(Shape):
             hidden=train.hidden,
             dropout=train.dropout,
             batch_norm=train.batch_norm,
+            cross_layers=train.cross_layers,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -52,7 +53,7 @@ class CTRModel(nn.Module):
         super().__init__()
         self.config = config
         self.embedder = FieldEmbedder(lookup)
-        self.backbone = BACKBONES[config.backbone](config)
+        self.backbone = build_backbone(config.backbone, config)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B]."""

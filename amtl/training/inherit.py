@@ -1,8 +1,11 @@
-"""What a backbone takes over from a parent's: layers that do the same work, and in the first ones the columns of shared inputs.
+"""What a backbone takes over from a parent's: layers that do the same work, and of what has labelled columns the shared ones.
 
 A layer does the same work if the layers before it do and it is of the same kind and width; from the first difference on,
 layers start fresh. Columns of inputs that the parent did not have start at zero, so the child computes what the parent did;
 they learn from the first step on, since their inputs are not zero. Columns of inputs that are gone are dropped.
+
+A perceptron's labelled columns are those of its first layer's inputs; in a cross network every layer has as outputs, too, what
+the inputs mean; a factorization machine has a scale a field.
 
 The result is applied to weights and optimizer moments alike.
 
@@ -14,11 +17,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from amtl.model.backbones import Backbone, InputColumn
+from amtl.model.backbones import Backbone, CrossNetwork, FactorizationMachine, InputColumn
 
 
 @dataclass(frozen=True)
@@ -29,20 +33,28 @@ class Labels:
     numbers: Sequence[Hashable]
 
 
+class Shared(NamedTuple):
+    """Where in a tensor shared columns lie: along which axes, and at which places of ours and the parent's, int64 [C] each."""
+
+    axes: tuple[int, ...]
+    our_C: Tensor
+    their_C: Tensor
+
+
 @dataclass
 class Inheritance:
     """Which tensors of a backbone's `state_dict` are the parent's.
 
     Attributes:
         whole: tensors that are taken as they are.
-        columns: weights of which shared columns are taken: (ours, the parent's), int64 [C] each; all others are zero.
-        inputs: how many input columns of all perceptrons are "carried", "new" and "dropped": carried + new = ours,
+        columns: tensors of which shared columns are taken; all else in them is zero.
+        inputs: how many input columns of all parts are "carried", "new" and "dropped": carried + new = ours,
             carried + dropped = the parent's.
         layers: how many of our linear layers are "carried" and "new".
     """
 
     whole: list[str] = field(default_factory=list)
-    columns: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    columns: dict[str, Shared] = field(default_factory=dict)
     inputs: Counter[str] = field(default_factory=lambda: Counter(carried=0, new=0, dropped=0))
     layers: Counter[str] = field(default_factory=lambda: Counter(carried=0, new=0))
 
@@ -60,10 +72,17 @@ class Inheritance:
         """What becomes of a tensor in `names`, or of a moment of it: shaped like `ours`, filled from the parent's."""
         if name in self.whole:
             return theirs.clone()
-        our_C, their_C = self.columns[name]
+        axes, our_C, their_C = self.columns[name]
         taken = torch.zeros_like(ours)
-        taken[:, our_C] = theirs[:, their_C]
+        taken[_along(axes, our_C)] = theirs[_along(axes, their_C)]
         return taken
+
+
+def _along(axes: tuple[int, ...], places_C: Tensor) -> tuple[slice | Tensor, ...]:
+    """The index of the given places along one axis, or of all pairs of them along the axes 0 and 1."""
+    if axes == (0, 1):
+        return places_C.unsqueeze(1), places_C
+    return (places_C,) if axes == (0,) else (slice(None), places_C)
 
 
 def inherit(ours: Backbone, our_labels: Labels, theirs: Backbone, their_labels: Labels) -> Inheritance:
@@ -72,49 +91,74 @@ def inherit(ours: Backbone, our_labels: Labels, theirs: Backbone, their_labels: 
     their_inputs = theirs.inputs(their_labels.fields, their_labels.numbers)
     found, fresh = Inheritance(), set[Hashable]()
     for part, columns in our_inputs.items():  # in the order of the data: whether `bottom` is the parent's decides of columns of `top`
-        layers, known = getattr(ours, part), their_inputs.get(part, [])
+        pieces, known = _pieces(getattr(ours, part)), their_inputs.get(part, [])
+        their_pieces = _pieces(getattr(theirs, part)) if known else []
         shared = _shared(columns, known, fresh)
-        alike = _alike(layers, getattr(theirs, part)) if shared else 0
+        alike = _alike(pieces, their_pieces) if shared else 0
         if alike:
-            _take(found, part, layers[:alike], shared)
-        else:
+            _take(found, part, pieces[:alike], shared)
+        if not alike == len(pieces) == len(their_pieces):
             fresh.add(part)
         carried = len(shared) if alike else 0
-        linear = _linear(layers[:alike])
+        linear = _linear(pieces[:alike])
         found.inputs.update(carried=carried, new=len(columns) - carried, dropped=len(known) - carried)
-        found.layers.update(carried=linear, new=_linear(layers) - linear)
+        found.layers.update(carried=linear, new=_linear(pieces) - linear)
     found.inputs["dropped"] += sum(len(columns) for part, columns in their_inputs.items() if part not in our_inputs)
     return found
 
 
+class _Piece(NamedTuple):
+    """A step of a part: its name within the part, and the axes of its tensors that run over the part's input columns."""
+
+    prefix: str
+    module: nn.Module
+    labelled: dict[str, tuple[int, ...]]
+
+    def unlabelled_shapes(self) -> dict[str, list[int]]:
+        """Its tensors' shapes without the labelled axes."""
+        return {
+            name: [length for axis, length in enumerate(tensor.shape) if axis not in self.labelled.get(name, ())]
+            for name, tensor in self.module.state_dict().items()
+        }
+
+
+def _pieces(part: nn.Module) -> list[_Piece]:
+    """The steps of a part, in the order of the data."""
+    if isinstance(part, FactorizationMachine):
+        return [_Piece("", part, {"scale_F": (0,)})]
+    if isinstance(part, CrossNetwork):
+        return [_Piece(f"{place}.", layer, {"weight": (0, 1), "bias": (0,)}) for place, layer in enumerate(part)]
+    assert isinstance(part, nn.Sequential)
+    return [_Piece(f"{place}.", layer, {} if place else {"weight": (1,)}) for place, layer in enumerate(part)]
+
+
 def _shared(ours: Sequence[InputColumn], theirs: Sequence[InputColumn], fresh: set[Hashable]) -> list[tuple[int, int]]:
-    """(our, their) positions of the columns that mean the same; outputs of fresh perceptrons mean nothing the parent knew."""
+    """(our, their) positions of the columns that mean the same; outputs of parts that are not the parent's mean nothing it knew."""
     position = {column: place for place, column in enumerate(theirs)}
     return [(place, position[column]) for place, column in enumerate(ours) if column in position and not column.sources & fresh]
 
 
-def _alike(ours: nn.Sequential, theirs: nn.Sequential) -> int:
-    """How many modules from the start are of the same kind and width; the first may differ in its inputs."""
+def _alike(ours: Sequence[_Piece], theirs: Sequence[_Piece]) -> int:
+    """How many pieces from the start are of the same kind and width."""
     count = 0
     for own, other in zip(ours, theirs, strict=False):
-        if type(own) is not type(other) or _shapes(own, first=count == 0) != _shapes(other, first=count == 0):
+        if type(own.module) is not type(other.module) or own.unlabelled_shapes() != other.unlabelled_shapes():
             break
         count += 1
     return count
 
 
-def _shapes(module: nn.Module, first: bool) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape[:1] if first else tensor.shape) for name, tensor in module.state_dict().items()}
-
-
-def _take(found: Inheritance, part: str, layers: nn.Sequential, shared: list[tuple[int, int]]) -> None:
-    """Note the layers that a perceptron begins with as taken, the first one in its shared columns."""
-    weight = f"{part}.0.weight"
-    names = [f"{part}.{name}" for name in layers.state_dict()]
-    found.whole += [name for name in names if name != weight]
+def _take(found: Inheritance, part: str, pieces: Sequence[_Piece], shared: list[tuple[int, int]]) -> None:
+    """Note the tensors of these pieces as taken, the labelled ones in their shared columns."""
     our_C, their_C = torch.tensor(shared).unbind(1)
-    found.columns[weight] = (our_C, their_C)
+    for piece in pieces:
+        for name in piece.module.state_dict():
+            whole_name = f"{part}.{piece.prefix}{name}"
+            if name in piece.labelled:
+                found.columns[whole_name] = Shared(piece.labelled[name], our_C, their_C)
+            else:
+                found.whole.append(whole_name)
 
 
-def _linear(layers: nn.Sequential) -> int:
-    return sum(isinstance(layer, nn.Linear) for layer in layers)
+def _linear(pieces: Sequence[_Piece]) -> int:
+    return sum(isinstance(piece.module, nn.Linear) for piece in pieces)

@@ -1,17 +1,31 @@
-"""What turns field vectors and numbers into a logit: one module a backbone, all over the same seam.
+"""What turns field vectors and numbers into a logit: one module a backbone, all over the seam that `base` describes."""
 
-A backbone is built from a `Shape`. It has
-    forward(vectors_BFD, numbers_BK) -> logits [B];
-    inputs(fields, numbers): what the input columns of each of its parts mean, for warm starts;
-    rescale(scale, shift): fold a calibration of the logit into its last layer;
-    absorb(basis_FDD): fold a rotation of each field's vectors into its first layers if that is exact, and say whether it was.
-"""
-
+from amtl.model.backbones.base import Backbone, InputColumn, Shape
+from amtl.model.backbones.dcnv2 import DCNv2Backbone
+from amtl.model.backbones.deepfm import DeepFMBackbone
 from amtl.model.backbones.dlrm import DLRMBackbone
+from amtl.model.backbones.interactions import CrossNetwork, FactorizationMachine
 from amtl.model.backbones.mlp import MLPBackbone
-from amtl.model.backbones.parts import InputColumn, Shape, perceptron
+from amtl.model.backbones.perceptron import perceptron
 
-__all__ = ["BACKBONES", "Backbone", "DLRMBackbone", "InputColumn", "MLPBackbone", "Shape", "perceptron"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "CrossNetwork",
+    "DCNv2Backbone",
+    "DLRMBackbone",
+    "DeepFMBackbone",
+    "FactorizationMachine",
+    "InputColumn",
+    "MLPBackbone",
+    "Shape",
+    "build_backbone",
+    "perceptron",
+]
 
-Backbone = MLPBackbone | DLRMBackbone
-BACKBONES: dict[str, type[Backbone]] = {"mlp": MLPBackbone, "dlrm": DLRMBackbone}
+BACKBONES = {"mlp": MLPBackbone, "dlrm": DLRMBackbone, "deepfm": DeepFMBackbone, "dcnv2": DCNv2Backbone}
+
+
+def build_backbone(kind: str, shape: Shape) -> Backbone:
+    """A fresh backbone of a kind in `BACKBONES`; initial values depend on torch's global seed."""
+    return BACKBONES[kind](shape)

@@ -13,13 +13,14 @@ from collections.abc import Hashable, Sequence
 from itertools import combinations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from amtl.model.backbones.parts import InputColumn, Shape, perceptron, rescale_last, vector_columns
+from amtl.model.backbones.base import Backbone, InputColumn, Shape, vector_columns
+from amtl.model.backbones.perceptron import perceptron, rescale_last
 
 
-class DLRMBackbone(nn.Module):
-    """Field vectors and the dots of all pairs of them, then a perceptron."""
+class DLRMBackbone(Backbone):
+    """Field vectors, the vector that `bottom` makes of numbers, and the dots of all pairs of them, then the perceptron `top`."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class DLRMBackbone(nn.Module):
         return logits.squeeze(1)
 
     def inputs(self, fields: Sequence[Hashable], numbers: Sequence[Hashable]) -> dict[str, list[InputColumn]]:
-        """The input columns of `bottom` (if there are numbers) and `top`, for fields and numbers of these names (all different)."""
+        """The input columns of `bottom` (if there are numbers) and `top`."""
         bottom = {"bottom": vector_columns(numbers, 1)} if numbers else {}
         vectors = [*bottom, *fields]
         dots = [InputColumn(frozenset(pair), 0) for pair in combinations(vectors, 2)]
@@ -51,7 +52,3 @@ class DLRMBackbone(nn.Module):
     def rescale(self, scale: float, shift: float) -> None:
         """Fold a calibration of the logit into the last layer."""
         rescale_last(self.top, scale, shift)
-
-    def absorb(self, basis_FDD: Tensor) -> bool:
-        """Dots need all fields in one basis: nothing is absorbed."""
-        return False

@@ -10,16 +10,17 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor, nn
 
-from amtl.model.backbones.parts import InputColumn, Shape, perceptron, rescale_last, vector_columns
+from amtl.model.backbones.base import Backbone, InputColumn, Shape, vector_columns
+from amtl.model.backbones.perceptron import perceptron, rescale_last
 
 
-class MLPBackbone(nn.Module):
-    """Field vectors and numbers side by side, then a perceptron."""
+class MLPBackbone(Backbone):
+    """Field vectors and numbers side by side, then the perceptron `layers`."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.fields, self.dim = shape.fields, shape.dim
-        self.layers = perceptron(shape.fields * shape.dim + shape.numbers, shape.hidden, 1, shape.dropout, shape.batch_norm)
+        self.layers = perceptron(shape.inputs, shape.hidden, 1, shape.dropout, shape.batch_norm)
 
     def forward(self, vectors_BFD: Tensor, numbers_BK: Tensor) -> Tensor:
         """Logits [B]."""
@@ -27,7 +28,7 @@ class MLPBackbone(nn.Module):
         return logits.squeeze(1)
 
     def inputs(self, fields: Sequence[Hashable], numbers: Sequence[Hashable]) -> dict[str, list[InputColumn]]:
-        """The input columns of `layers`, for fields and numbers of these names (all different), in the model's order."""
+        """The input columns of `layers`."""
         return {"layers": vector_columns(fields, self.dim) + vector_columns(numbers, 1)}
 
     def rescale(self, scale: float, shift: float) -> None:
@@ -36,7 +37,7 @@ class MLPBackbone(nn.Module):
 
     @torch.no_grad()
     def absorb(self, basis_FDD: Tensor) -> bool:
-        """Fold a per-field rotation into the first layer: afterwards it reads z where it read z basis. Always possible here."""
+        """Fold a rotation of each field's vectors into the first layer, which is linear: always possible here."""
         first = self.layers[0]
         assert isinstance(first, nn.Linear)
         embedded = self.fields * self.dim

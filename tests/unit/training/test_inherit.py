@@ -1,10 +1,12 @@
 """What a backbone takes over from a parent's: against loops over the meaning of each column, and as functions of the same inputs."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from amtl.model.backbones import BACKBONES, Shape
+from amtl.model.backbones import BACKBONES, Shape, build_backbone
 from amtl.training.inherit import Labels, inherit
 
 D, B = 3, 7
@@ -23,12 +25,14 @@ CHANGES = {
     "one field left": Labels(["item"], []),
     "nothing shared": Labels(["new"], ["newer"]),
 }
-pytestmark = pytest.mark.parametrize("kind", ["mlp", "dlrm"])
+assert_equal = partial(torch.testing.assert_close, rtol=0, atol=0)
+pytestmark = pytest.mark.parametrize("kind", BACKBONES)
 
 
-def backbone(kind, labels, seed=0, hidden=HIDDEN, batch_norm=False):
+def backbone(kind, labels, seed=0, **changes):
     torch.manual_seed(seed)
-    return BACKBONES[kind](Shape(D, len(labels.fields), len(labels.numbers), hidden, 0.0, batch_norm))
+    shape = {"dim": D, "hidden": HIDDEN, "dropout": 0.0, "batch_norm": False, "cross_layers": 3} | changes
+    return build_backbone(kind, Shape(fields=len(labels.fields), numbers=len(labels.numbers), **shape))
 
 
 def inputs_by_name():
@@ -59,16 +63,18 @@ def child_of(parent, kind, labels, **changes):
 
 
 def meaning(kind, part, place, labels):
-    """What the input column of a perceptron stands for, found by counting."""
+    """What the input column of a part stands for, found by counting."""
     sources = list(labels.fields)
     if part == "bottom":
         return ("number", labels.numbers[place])
+    if part == "pairs":
+        return ("scale", sources[place])
     if kind == "dlrm" and labels.numbers:
         sources = ["BOTTOM", *sources]
     if place < len(sources) * D:
         return ("vector", sources[place // D], place % D)
     place -= len(sources) * D
-    if kind == "mlp":
+    if kind != "dlrm":
         return ("number", labels.numbers[place])
     for first in range(len(sources)):
         for second in range(first + 1, len(sources)):
@@ -78,24 +84,41 @@ def meaning(kind, part, place, labels):
     raise AssertionError("no such column")
 
 
+PARTS = {"mlp": ["layers"], "dlrm": ["bottom", "top"], "deepfm": ["first", "pairs", "layers"], "dcnv2": ["cross", "head", "layers"]}
+LABELLED = {
+    "pairs": {"scale_F": 1},
+    "cross": {f"{layer}.{name}": axes for layer in range(3) for name, axes in (("weight", 2), ("bias", 1))},
+}
+"""Tensors whose first axes run over the part's columns, and over how many; in perceptrons it is the second of the first weight."""
+
+
 @pytest.mark.parametrize("change", [change for change in CHANGES if change != "nothing shared"])
 def test_each_column_is_the_parent_s_of_the_same_meaning_or_zero(kind, change):
     labels, parent = CHANGES[change], backbone(kind, PARENT)
     child, _ = child_of(parent, kind, labels)
     bottom_is_fresh = change == "numbers replaced"
-    for part in ("bottom", "top") if kind == "dlrm" else ("layers",):
-        ours = getattr(child, part)
-        if ours is None or (part == "bottom" and bottom_is_fresh):
+    for part in PARTS[kind]:
+        if part == "bottom" and (child.bottom is None or bottom_is_fresh):
             continue
-        theirs = getattr(parent, part)
-        parents = {meaning(kind, part, place, PARENT): theirs[0].weight[:, place] for place in range(theirs[0].in_features)}
-        for place in range(ours[0].in_features):
-            what = meaning(kind, part, place, labels)
-            unknown = what not in parents or (bottom_is_fresh and "BOTTOM" in what)
-            assert torch.equal(ours[0].weight[:, place], torch.zeros(HIDDEN[0]) if unknown else parents[what]), what
-        assert torch.equal(ours[0].bias, theirs[0].bias)
-        for own, other in zip(ours[1:], theirs[1:], strict=True):
-            assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in own.state_dict().items())
+        theirs = getattr(parent, part).state_dict()
+        for name, ours in getattr(child, part).state_dict().items():
+            labelled = LABELLED.get(part, {"0.weight": 0}).get(name)
+            if labelled is None:
+                assert torch.equal(ours, theirs[name]), name
+                continue
+            own, other = (ours.T, theirs[name].T) if labelled == 0 else (ours, theirs[name])
+            parents = {meaning(kind, part, place, PARENT): place for place in range(len(other))}
+            known = [parents.get(what) for what in (meaning(kind, part, place, labels) for place in range(len(own)))]
+            if bottom_is_fresh and kind == "dlrm":
+                known = [None if "BOTTOM" in meaning(kind, part, place, labels) else at for place, at in enumerate(known)]
+            for row, their_row in zip(own, known, strict=True):
+                if their_row is None:
+                    assert not row.any()
+                elif labelled == 2:
+                    expected = [0.0 if at is None else float(other[their_row, at]) for at in known]
+                    assert row.tolist() == expected
+                else:
+                    assert torch.equal(row, other[their_row])
 
 
 @pytest.mark.parametrize("change", ["same", "reordered", "field added"])
@@ -134,7 +157,8 @@ def test_the_counts_add_up(kind, change):
     parent = backbone(kind, PARENT)
     child, found = child_of(parent, kind, CHANGES[change])
     ours, theirs = (
-        sum(layers[0].in_features for layers in model.children() if isinstance(layers, nn.Sequential)) for model in (child, parent)
+        sum(layers.scale_F.numel() if part == "pairs" else layers[0].in_features for part, layers in model.named_children())
+        for model in (child, parent)
     )
     assert found.inputs["carried"] + found.inputs["new"] == ours
     assert found.inputs["carried"] + found.inputs["dropped"] == theirs
@@ -153,8 +177,9 @@ def test_the_counts_add_up(kind, change):
     ],
     ids=str,
 )
-def test_layers_are_carried_up_to_the_first_that_differs(kind, changes, carried, new):
+def test_layers_of_the_perceptron_are_carried_up_to_the_first_that_differs(kind, changes, carried, new):
     labels = Labels(PARENT.fields, [])  # the dlrm's perceptron of numbers has layers of its own
+    carried += {"deepfm": 1, "dcnv2": 4}.get(kind, 0)  # what stands beside the perceptron is all carried
     parent, child = backbone(kind, labels), backbone(kind, labels, seed=1, **changes)
     found = inherit(child, labels, parent, labels)
     assert (found.layers["carried"], found.layers["new"]) == (carried, new)
@@ -169,6 +194,21 @@ def test_what_is_new_learns_from_the_first_step_on(kind):
         optimizer.zero_grad()
         child(vectors_BFD, torch.stack([numbers["age"], numbers["price"]], dim=1)).sum().backward()
         assert bool(vectors_BFD.grad[:, 1].any()) == (step > 0)  # the new vector counts as soon as its columns are not zero
-        first = child.layers[0] if kind == "mlp" else child.top[0]
+        first = child.top[0] if kind == "dlrm" else child.layers[0]
         assert first.weight.grad[:, D : 2 * D].any()
+        assert kind != "deepfm" or child.pairs.scale_F.grad[1]
         optimizer.step()
+
+
+@pytest.mark.parametrize("cross_layers", [2, 4])
+def test_what_reads_a_cross_network_of_another_depth_starts_fresh(kind, cross_layers):
+    parent = backbone(kind, PARENT)
+    child, found = child_of(parent, kind, PARENT, cross_layers=cross_layers)
+    if kind != "dcnv2":
+        assert found.complete
+        return
+    assert not found.complete
+    for own, other in zip(list(child.cross)[:2], list(parent.cross)[:2], strict=True):
+        assert_equal(own.state_dict(), other.state_dict())
+    assert not [name for name in found.names if name.startswith("head.")]
+    assert_equal(child.layers.state_dict(), parent.layers.state_dict())
