@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["AdaptivelyMaskedTwins", "load"]
+__all__ = ["AdaptivelyMaskedTwins", "compress_model", "load"]
 __version__ = "0.1.0"
 
 
@@ -14,6 +14,10 @@ def __getattr__(name: str) -> Any:
         from amtl.model.twins import AdaptivelyMaskedTwins
 
         return AdaptivelyMaskedTwins
+    if name == "compress_model":
+        from amtl.anymodel.compress import compress_model
+
+        return compress_model
     if name == "load":
         from amtl.packing.bundle import load
 

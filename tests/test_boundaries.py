@@ -23,7 +23,7 @@ ONLY_IN = {
 """Module to the files that may import it."""
 
 NOT_ON_TOP = {
-    "torch": ("amtl/model/", "amtl/training/", "amtl/sizing/", "amtl/packing/", "amtl/compare/"),
+    "torch": ("amtl/model/", "amtl/training/", "amtl/sizing/", "amtl/packing/", "amtl/compare/", "amtl/anymodel/"),
     "safetensors": ("amtl/model/", "amtl/training/", "amtl/sizing/", "amtl/packing/"),
     "mlflow": ("amtl/release/serving.py",),
     "great_expectations": (),

@@ -1,0 +1,1 @@
+"""Any trained torch model, its embedding tables packed: `amtl.compress_model`."""
