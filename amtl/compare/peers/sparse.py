@@ -15,7 +15,7 @@ from math import ceil, log2
 import torch
 from torch import Tensor, nn
 
-from amtl.compare.peers.storage import BOUNDARY, NUMBER, stored, too_small
+from amtl.compare.peers.storage import BOUNDARY, stored, stored_bytes, too_small
 
 
 class SparseEmbedding(nn.Module):
@@ -41,7 +41,8 @@ class SparseEmbedding(nn.Module):
     def store(self, rows_F: Sequence[int], precision: str) -> None:
         """Replace the kept numbers by what is read back from a file."""
         for table_XD, kept_XD in zip(self.embedding.weight.split(list(rows_F)), self.kept_VD.split(list(rows_F)), strict=True):
-            table_XD[kept_XD] = stored(table_XD[kept_XD].unsqueeze(1), precision).squeeze(1)
+            if kept_XD.any():
+                table_XD[kept_XD] = stored(table_XD[kept_XD].unsqueeze(1), precision).squeeze(1)
 
 
 def sparse_bytes(kept_VD: Tensor, rows_F: Sequence[int], precision: str) -> int:
@@ -53,9 +54,8 @@ def _field_bytes(kept_XD: Tensor, precision: str) -> int:
     dim = kept_XD.shape[1]
     kept_X = kept_XD.sum(1)
     places = (kept_X * ceil(log2(dim))).clamp(max=dim).sum()
-    bits = int(kept_X.sum()) * NUMBER[precision] * 8 + int(places)
     groups = len(kept_X.unique())
-    return -(-bits // 8) + groups * (BOUNDARY + 1) + (2 if precision == "int8" else 0)
+    return stored_bytes(int(kept_X.sum()), 1, precision) + -(-int(places) // 8) + groups * (BOUNDARY + 1)
 
 
 def kept_within(worth_VD: Tensor, rows_F: Sequence[int], budget: int, precision: str, method: str) -> Tensor:

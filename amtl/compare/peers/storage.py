@@ -1,7 +1,7 @@
 """What a peer's weights take in a file and come back as, counted alike for all peers.
 
 Every peer is granted what our own table has: values are sorted so that the vocabulary leads straight to their place, a boundary between two
-groups of rows takes 4 bytes, and int8 codes have one fp16 scale a column of each matrix. A file's header is not counted.
+groups of rows takes 4 bytes, and int8 codes have one scale a column of each matrix (`amtl.packing.codes`). A file's header is not counted.
 
 Shapes: X rows, D columns, F fields.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from amtl.errors import BudgetError
+from amtl.packing.codes import quantised, quantised_bytes
 
 BOUNDARY = 4
 """Bytes of a boundary between groups of rows."""
@@ -25,16 +26,17 @@ NUMBER = {"fp32": 4, "fp16": 2, "int8": 1}
 
 def stored_bytes(rows: int, columns: int, precision: str) -> int:
     """Bytes of a dense matrix at a precision, the scales of its codes included."""
-    scales = 2 * columns if precision == "int8" and rows else 0
-    return rows * columns * NUMBER[precision] + scales
+    if precision == "int8":
+        return quantised_bytes(rows, columns) if rows else 0
+    return rows * columns * NUMBER[precision]
 
 
 def stored(weight_XD: Tensor, precision: str) -> Tensor:
     """The matrix as it is read back from a file, float32 [X, D]."""
     weight_XD = weight_XD.detach()
-    if precision == "fp32":
-        return weight_XD.clone()
-    return weight_XD.half().float() if precision == "fp16" else weight_XD.clone()
+    if precision == "int8":
+        return quantised(weight_XD)
+    return weight_XD.clone() if precision == "fp32" else weight_XD.half().float()
 
 
 @torch.no_grad()
