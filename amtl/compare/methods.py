@@ -26,9 +26,9 @@ OF_OWN_SIZE = {*REFERENCES, PAPER}
 """What no budget can be given to."""
 
 WIDENED = "fixed-distilled"
-"""The method that is also run at the widths D, D / 2, D / 4, ...: how narrow may a fixed table be?"""
+"""The method that is also run at widths of its own."""
 
-NAMES = (*(name for name in METHODS if name not in REFERENCES), *CHOICES)
+ALL = (*(name for name in METHODS if name not in REFERENCES), *CHOICES)
 """What may be asked for."""
 
 
@@ -38,7 +38,7 @@ def known(names: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         ParamsError: one of them names no method.
     """
-    unknown = [name for name in names if name not in NAMES]
+    unknown = [name for name in names if name not in ALL]
     if unknown or not names:
-        raise ParamsError(f"--methods: {unknown[0] if unknown else 'nothing'} is no method; there are {', '.join(NAMES)}")
+        raise ParamsError(f"--methods: {unknown[0] if unknown else 'nothing'} is no method; there are {', '.join(ALL)}")
     return tuple(dict.fromkeys(names))

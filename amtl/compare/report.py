@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from amtl.compare.recommendation import AUC_LOST, LOGLOSS_GAINED, SETTABLE, Recommendation, loses_nothing, recommend
-from amtl.compare.results import CONTROL, OWN_SIZE, Comparison, Outcome, Row, Spread
+from amtl.compare.results import CONTROL, OWN_SIZE, WIDTH, Comparison, Outcome, Row, Spread
 from amtl.files import publish, publish_json, publish_text
 from amtl.release import figures
 from amtl.release.report import Callout, Picture, Table, Tile, page
@@ -84,17 +84,23 @@ def _tiles(comparison: Comparison, rows: Sequence[Row], advice: Recommendation) 
 
 
 def _tables(comparison: Comparison, rows: Sequence[Row]) -> Iterator[Table]:
-    """A table of what has its own size, then one a budget, the best on validation first."""
-    budgets = dict.fromkeys(row.budget for row in rows)
-    for budget in budgets:
-        members = [row for row in rows if row.budget == budget]
-        if budget != OWN_SIZE:
-            members.sort(key=lambda row: -row.validation_score)
-        title = f"Budget {budget}: {members[0].budget_bytes:,} bytes" if budget != OWN_SIZE else "Tables with a size of their own"
-        cells = [_cells(row, comparison.dense_bytes) for row in members]
-        if budget == OWN_SIZE:
-            cells.append(_logistic_cells(comparison))
-        yield Table(title, COLUMNS, cells, NOTE if budget == OWN_SIZE else "")
+    """What has a size of its own, then a table a budget with the best on validation first, then fixed tables by width."""
+    dense_bytes = comparison.dense_bytes
+    whole, widths = ([row for row in rows if asked(row)] for asked in (_of_own_size, _of_a_width))
+    yield Table("Full width, and what has a size of its own", COLUMNS, [*_lines_of(whole, dense_bytes), _logistic_cells(comparison)], NOTE)
+    budgets = [row for row in rows if not _of_own_size(row) and not _of_a_width(row)]
+    for budget in dict.fromkeys(row.budget for row in budgets):
+        members = sorted((row for row in budgets if row.budget == budget), key=lambda row: -row.validation_score)
+        yield Table(f"Budget {budget}: {members[0].budget_bytes:,} bytes", COLUMNS, _lines_of(members, dense_bytes))
+    yield Table("Fixed tables by width", COLUMNS, _lines_of(widths, dense_bytes))
+
+
+def _of_own_size(row: Row) -> bool:
+    return row.budget == OWN_SIZE
+
+
+def _of_a_width(row: Row) -> bool:
+    return row.budget.startswith(WIDTH)
 
 
 COLUMNS = ("method", "precision", "bytes", "saved", "AUC", "log loss", "AUC lost", "log loss gained", "no loss", "seconds")
@@ -106,10 +112,14 @@ NOTE = (
 CAPTION = "Test rows, mean and standard deviation over seeds. Solid: what the pipeline builds. Points that are far off are left out."
 
 
+def _lines_of(rows: Sequence[Row], dense_bytes: int) -> list[tuple[str, ...]]:
+    return [_cells(row, dense_bytes) for row in rows]
+
+
 def _cells(row: Row, dense_bytes: int) -> tuple[str, ...]:
-    chosen = f" ({', '.join(dict.fromkeys(row.chosen))})" if row.chosen else ""
+    detail = ", ".join(dict.fromkeys(row.chosen)) or (row.budget if _of_a_width(row) else "")
     return (
-        f"{row.method}{chosen}",
+        f"{row.method} ({detail})" if detail else row.method,
         row.precision,
         f"{row.bytes:,}",
         f"{1 - row.bytes / dense_bytes:.1%}",
@@ -141,7 +151,7 @@ def _failures(comparison: Comparison) -> Table:
 def _pictures(rows: Sequence[Row]) -> Iterator[Picture]:
     """AUC and log loss over bytes; methods that are far off are cut away, as they would flatten the rest."""
     control = _control(rows)
-    drawn = [row for row in rows if row.budget != OWN_SIZE]
+    drawn = [row for row in rows if not _of_own_size(row)]
     for name, metric, reference, worse in (("AUC", "auc", control.auc.mean, -1), ("Log loss", "logloss", control.logloss.mean, 1)):
         svg = figures.against_bytes(_lines(drawn, metric), reference, name, _limits(drawn, metric, reference, worse))
         if svg:

@@ -10,6 +10,8 @@ from typing import Any
 CONTROL, BASE, LOGISTIC, PAPER = "control", "base", "logistic", "paper"
 OWN_SIZE = ""
 """The budget of what has a size of its own: the full-width table, the published layer."""
+WIDTH = "width "
+"""Begins the budget of a fixed table whose width was chosen, not its bytes."""
 
 
 @dataclass(frozen=True)

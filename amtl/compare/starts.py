@@ -22,13 +22,14 @@ from amtl.files import (
     verify_manifest,
     write_manifest,
 )
-from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
-from amtl.packing.compress import tuning_settings
+from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.params import Params
 from amtl.sizing.front import Front
 from amtl.sizing.sizes import find_sizes
-from amtl.training.loop import Trainer, pick_device
+from amtl.training.control import make_control
+from amtl.training.loop import pick_device
 from amtl.training.train import train
+from amtl.training.tuning import tuning_for
 
 CODE = ("amtl.data", "amtl.model", "amtl.training", "amtl.sizing", "amtl.packing")
 """Rooms whose code decides what a training gives."""
@@ -71,18 +72,20 @@ def problem(
 
     Args:
         cache: folder; the starts of a problem lie in a folder named by its digest.
-        base: the trained full-width model where there is one already; it must be what `settings` and `data` give.
+        base: the trained full-width model, where there is one already.
+        log: takes lines of progress of what is trained here.
         code: what stands for the code in the digest; None: a digest of the code itself.
     """
     code = code or code_digest(*CODE)
     trained = settings.model_dump(mode="json", include={"events", "train", "search"})
-    key = digest_of([trained, settings.compress.finetune.model_dump(mode="json"), data.digest, code])
+    given = digest_of_tensors(weights_of(base)) if base is not None else ""
+    key = digest_of([trained, settings.compress.finetune.model_dump(mode="json"), data.digest, given, code])
     folder, device = cache / key[:32] / "starts", pick_device(settings.train.device)
     starts = _kept(folder)
     if starts is None:
         starts = _trained(settings, data, base, log)
         _keep(starts, folder)
-    return Problem(Task(settings, data.vocabulary, data.train, data.validation, starts, device, log), data.test, key)
+    return Problem(Task(settings, data.vocabulary, data.train, data.validation, starts, device, _silent), data.test, key)
 
 
 def _trained(settings: Params, data: Data, base: CTRModel | None, log: Callable[[str], None]) -> Starts:
@@ -90,25 +93,20 @@ def _trained(settings: Params, data: Data, base: CTRModel | None, log: Callable[
         log(f"seed {settings.train.seed}: training the full-width table")
         base = train(settings, data.vocabulary, data.train, data.validation, None, None, log).model
     weights = _copied(base)
+    control = make_control(base, tuning_for(settings, data.vocabulary, data.train, data.validation, log)).model
     log(f"seed {settings.train.seed}: what every value is worth at every size")
-    found = find_sizes(settings, data.vocabulary, base, data.train, data.validation, None, log)
-    assert found.front is not None, "search.sizes is not paper here"
-    log(f"seed {settings.train.seed}: the control")
-    rotated = _copied(found.model)
-    return Starts(weights, _control(settings, data, rotated, log), rotated, found.front)
-
-
-def _control(settings: Params, data: Data, start: Weights, log: Callable[[str], None]) -> Weights:
-    """The best on validation of the full-width model, fine-tuned, and fine-tuned with distillation from the best so far."""
-    config = ModelConfig.of(settings.events, settings.train)
-    unknown_rows_F, device = torch.tensor(list(data.vocabulary.offsets.values())), pick_device(settings.train.device)
-    model = restore(config, dict(start))
-    Trainer(model, tuning_settings(settings), device, unknown_rows_F, log=log).fit(data.train, data.validation)
-    return _copied(model.to("cpu"))
+    taught = _copied(control)
+    found = find_sizes(settings, data.vocabulary, control, data.train, data.validation, None, log)
+    assert found.front is not None, "a comparison searches with search.sizes: auto"
+    return Starts(weights, taught, _copied(found.model), found.front)
 
 
 def _copied(model: CTRModel) -> Weights:
     return {name: tensor.clone() for name, tensor in weights_of(model).items()}
+
+
+def _silent(text: str) -> None:
+    """The log of a run: of so many, epochs tell nobody anything."""
 
 
 def _keep(starts: Starts, folder: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,14 +19,12 @@ from torch import Tensor
 from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
 from amtl.model.ctr_model import CTRModel, ModelConfig, build, restore
-from amtl.packing.compress import tuning_settings
 from amtl.params import Params
+from amtl.sizing.front import Front
 from amtl.sizing.sizes import Found
-from amtl.training.loop import FitSettings, Trainer, judge, predict
+from amtl.training.loop import FitSettings, Trainer, judged
 from amtl.training.train import fit_settings
-
-if TYPE_CHECKING:
-    from amtl.sizing.front import Front
+from amtl.training.tuning import tuning_settings
 
 Weights = Mapping[str, Tensor]
 
@@ -53,7 +51,7 @@ class Starts:
     Attributes:
         base: the full-width model as trained.
         control: the best full-width model on validation: the base, fine-tuned, or fine-tuned with distillation.
-        rotated: the base in the basis that the front belongs to; equal predictions.
+        rotated: the control in the basis that the front belongs to; equal predictions.
         front: what every size of every row costs and is worth.
     """
 
@@ -103,7 +101,7 @@ class Task:
 
     @property
     def found(self) -> Found:
-        """The rotated full-width model, a copy, with the front of its sizes."""
+        """The control, rotated, a copy, with the front of its sizes."""
         return Found(self._restored(self.starts.rotated), self.starts.front, None, {})
 
     @cached_property
@@ -168,9 +166,9 @@ class Task:
 
     def judge(self, model: CTRModel) -> dict[str, float]:
         """AUC, log loss and score (AUC - log loss / 2) on validation: what methods choose by."""
-        probabilities_N = torch.from_numpy(predict(model.to(self.device), self.validation_rows, self.device))
+        measured = judged(model.to(self.device), self.validation_rows, self.device)
         model.to("cpu")
-        return judge(probabilities_N.logit(), self.validation_rows.labels)
+        return measured
 
     def _restored(self, weights: Weights) -> CTRModel:
         return restore(self.config, {name: tensor.clone() for name, tensor in weights.items()})

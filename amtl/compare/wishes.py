@@ -1,0 +1,101 @@
+"""What a user asks a comparison for, and the plan and settings that it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from amtl.compare.harness import Plan
+from amtl.compare.methods import ALL, known
+from amtl.compare.peers.fixed import width_bytes
+from amtl.compare.results import WIDTH, Budget
+from amtl.compare.starts import CODE, Data
+from amtl.data.vocabulary import Vocabulary
+from amtl.errors import ParamsError
+from amtl.files import code_digest, digest_of, sha256
+from amtl.params import Params, parse_budget
+
+PRECISIONS = ("fp32", "fp16", "int8")
+QUICK_ROWS = 4_000
+"""Rows of each part that a quick comparison reads: enough to see that all works, too few to conclude anything."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The options of `amtl compare`.
+
+    Attributes:
+        budgets: of the table, as in compress.budget, separated by commas.
+        methods: names separated by commas; empty: all.
+        seeds: how many, from train.seed on.
+        quick: few rows, one epoch.
+    """
+
+    budgets: str
+    methods: str = ""
+    seeds: int = 1
+    precision: str = "int8"
+    quick: bool = False
+
+
+def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
+    """The plan that options ask for.
+
+    Raises:
+        ParamsError: a budget cannot be read, or a method or the precision is not known.
+    """
+    if wishes.precision not in PRECISIONS:
+        raise ParamsError(f"--precision: {wishes.precision} is none of {', '.join(PRECISIONS)}, which all methods can write")
+    dim, seed = settings.train.dim, settings.train.seed
+    dense_bytes = vocabulary.rows * dim * 4
+    return Plan(
+        methods=known(_listed(wishes.methods) or ALL),
+        budgets=tuple(_budget(label, dense_bytes) for label in _listed(wishes.budgets)),
+        seeds=tuple(range(seed, seed + wishes.seeds)),
+        precision=wishes.precision,
+        code=methods_digest(),
+        widths=fixed_widths(vocabulary, dim, wishes.precision),
+    )
+
+
+def settings_of(settings: Params, seed: int, quick: bool) -> Params:
+    """The settings of one seed: a search that serves all selectors, and little training where it is to be quick."""
+    train, finetune = {"seed": seed}, {}
+    if quick:
+        train["epochs"], finetune = 1, {"epochs": 1}
+    return settings.model_copy(
+        update={
+            "train": settings.train.model_copy(update=train),
+            "search": settings.search.model_copy(update={"sizes": "auto"}),
+            "compress": settings.compress.model_copy(update={"finetune": settings.compress.finetune.model_copy(update=finetune)}),
+        }
+    )
+
+
+def quick_data(data: Data) -> Data:
+    """The newest rows of each part."""
+    train, validation, test = (part.newest(QUICK_ROWS) for part in (data.train, data.validation, data.test))
+    return replace(data, train=train, validation=validation, test=test)
+
+
+def fixed_widths(vocabulary: Vocabulary, dim: int, precision: str) -> tuple[Budget, ...]:
+    """Tables of D, D / 2, D / 4, ... dimensions as budgets: between which widths does a fixed table begin to lose?"""
+    rows_F, widths = list(vocabulary.sizes.values()), [dim >> halvings for halvings in range(dim.bit_length())]
+    return tuple(Budget(f"{WIDTH}{width}", width_bytes(rows_F, width, precision)) for width in widths)
+
+
+def methods_digest() -> str:
+    """Hex SHA-256 of the code that decides a run's outcome."""
+    own = [Path(__file__).with_name(f"{module}.py") for module in ("task", "harness", "ours", "references")]
+    return digest_of([code_digest(*CODE, "amtl.compare.peers"), *map(sha256, own)])
+
+
+def _budget(label: str, dense_bytes: int) -> Budget:
+    try:
+        return Budget(label, parse_budget(label, dense_bytes))
+    except ValueError as error:
+        raise ParamsError(f"--budgets: {error}") from None
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, (entry.strip() for entry in text.split(",")))))
