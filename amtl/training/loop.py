@@ -127,6 +127,11 @@ def judge(logits_N: Tensor, labels_N: Tensor) -> dict[str, float]:
     return {"auc": auc, "logloss": measured["logloss"], "score": auc - 0.5 * measured["logloss"]}
 
 
+def judged(model: CTRModel, data: Rows, device: torch.device) -> dict[str, float]:
+    """AUC, log loss and score of a model on rows."""
+    return judge(_logits(model, data, device), data.labels)
+
+
 class Trainer:
     """Fits one model in place.
 

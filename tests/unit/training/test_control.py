@@ -1,0 +1,165 @@
+"""The control: the best of its candidates, made once, and whole again after a kill or a damage."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from toy import equal_weights, silent, toy, with_settings
+
+from amtl.errors import ArtifactError
+from amtl.model.ctr_model import weights_of
+from amtl.training.control import DISTILLED, TRAINED, TUNED, Control, control_of, make_control
+from amtl.training.loop import Trainer
+from amtl.training.train import train
+from amtl.training.tuning import Tuning, tuning_for
+
+FINETUNE = {"epochs": 2, "patience": 2, "learning_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    problem = toy()
+    return train(problem.settings, problem.vocabulary, problem.train, problem.validation, None, None, silent).model
+
+
+def tuning(problem=None, **sections):
+    problem = with_settings(problem or toy(), **sections)
+    return tuning_for(problem.settings, problem.vocabulary, problem.train, problem.validation, silent)
+
+
+def fits(monkeypatch):
+    """Counts fits from here on: whether each had a teacher."""
+    counted, real = [], Trainer.fit
+
+    def fit(self, *parts):
+        counted.append(self.teacher is not None)
+        return real(self, *parts)
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    return counted
+
+
+def test_the_best_on_validation_is_chosen_and_said(trained):
+    before, made = copy.deepcopy(weights_of(trained)), make_control(trained, tuning())
+    assert equal_weights(weights_of(trained), before)
+    histories = [made.report["tuned"], made.report["distilled"]]
+    assert [history[0]["epoch"] for history in histories] == [0, 0]
+    best = max(entry["score"] for history in histories for entry in history)
+    assert tuning().judge(made.model) == pytest.approx(made.measured)
+    assert made.measured["score"] == pytest.approx(best, abs=1e-4)
+    named = {TRAINED: histories[0][:1], TUNED: histories[0][1:], DISTILLED: histories[1][1:]}
+    assert best == max(entry["score"] for entry in named[made.report["chosen"]])
+
+
+@pytest.mark.parametrize(
+    ("finetune", "chosen", "teachers"),
+    [
+        ({"learning_rate": 50.0}, TRAINED, [False, True]),
+        ({"distillation": 0.0}, TUNED, [False]),
+        ({"epochs": 0}, TRAINED, [False]),
+        ({"distillation": 1.0}, None, [False, True]),
+    ],
+    ids=str,
+)
+def test_what_ruins_the_model_is_not_chosen(trained, monkeypatch, finetune, chosen, teachers):
+    counted = fits(monkeypatch)
+    made = make_control(trained, tuning(compress={"finetune": {**FINETUNE, **finetune}}))
+    assert counted == teachers
+    assert made.report["chosen"] == (chosen or made.report["chosen"])
+    if chosen == TRAINED:
+        changed = {name for name, weight in weights_of(made.model).items() if not torch.equal(weight, weights_of(trained)[name])}
+        assert changed <= {"backbone.layers.3.weight", "backbone.layers.3.bias"}  # calibrated
+
+
+def test_the_distilled_candidate_learns_from_the_fine_tuned_one(trained, monkeypatch):
+    seen = []
+    real = Tuning.run
+
+    def run(self, model, teacher=None, resume=None):
+        before = None if teacher is None else equal_weights(weights_of(teacher), weights_of(model))
+        seen.append((self.settings.distillation, before))
+        return real(self, model, teacher, resume)
+
+    monkeypatch.setattr(Tuning, "run", run)
+    make_control(trained, tuning(compress={"finetune": {**FINETUNE, "distillation": 0.4}}))
+    assert seen == [(0.0, None), (0.4, True)]
+
+
+def test_the_control_of_the_published_layer_trains_as_long_and_keeps_the_last_weights(trained):
+    made = make_control(trained, tuning(search={"sizes": "paper", "epochs": 2}))
+    assert [entry["epoch"] for entry in made.report["tuned"]] == [1, 2]
+    assert "distilled" not in made.report
+    expected, settings = copy.deepcopy(trained), tuning(search={"sizes": "paper", "epochs": 2})
+    assert (settings.settings.keep_last, settings.settings.keep_start, settings.settings.distillation) == (True, False, 0.0)
+    settings.run(expected)
+    assert equal_weights(weights_of(made.model), weights_of(expected))
+
+
+def test_it_is_made_once_for_the_same_start_data_and_settings(trained, tmp_path, monkeypatch):
+    first, counted = control_of(trained, tuning(), tmp_path), fits(monkeypatch)
+    again = control_of(trained, tuning(compress={"budget": 0.1, "precision": "int8"}), tmp_path)
+    assert equal_weights(weights_of(first.model), weights_of(again.model))
+    assert first.report == again.report
+    assert counted == []
+
+
+def test_another_start_other_events_or_other_training_make_another(trained, tmp_path, monkeypatch):
+    control_of(trained, tuning(), tmp_path)
+    problem, counted = toy(), fits(monkeypatch)
+    moved = copy.deepcopy(trained)
+    with torch.no_grad():
+        moved.embedding.weight[3] += 0.1
+    fewer = replace(problem, train=problem.train.take(torch.arange(500)))
+    relabelled = replace(problem, train=replace(problem.train, labels_B=1 - problem.train.labels_B))
+    control_of(moved, tuning(), tmp_path)
+    for other in (fewer, relabelled):
+        control_of(trained, tuning(other), tmp_path)
+    control_of(trained, tuning(compress={"finetune": {**FINETUNE, "epochs": 1}}), tmp_path)
+    control_of(trained, tuning(train={"batch_size": 32}), tmp_path)
+    assert counted == [False, True] * 5
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "missing"])
+def test_a_damaged_one_is_made_again(trained, tmp_path, monkeypatch, damage):
+    first = control_of(trained, tuning(), tmp_path)
+    (kept,) = tmp_path.glob("*/control.safetensors")
+    content = kept.read_bytes()
+    kept.unlink()
+    if damage != "missing":
+        kept.write_bytes(content[:-1] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 64]))
+    counted = fits(monkeypatch)
+    assert equal_weights(weights_of(first.model), weights_of(control_of(trained, tuning(), tmp_path).model))
+    assert counted == [False, True]
+    assert kept.read_bytes() == content
+
+
+@pytest.mark.parametrize("steps", [4, 14, 24, 34])
+def test_killed_and_resumed_it_ends_as_uninterrupted(trained, tmp_path, monkeypatch, steps):
+    """Ten steps an epoch, two epochs, first fine-tuned and then distilled."""
+    settings = tuning(train={"checkpoint_steps": 3})
+    whole, real, done = make_control(trained, settings), Trainer.step, []
+
+    def step(self, batch):
+        if len(done) == steps:
+            raise KeyboardInterrupt
+        done.append(1)
+        return real(self, batch)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(KeyboardInterrupt):
+        make_control(trained, settings, tmp_path)
+    monkeypatch.setattr(Trainer, "step", real)
+    resumed = make_control(trained, settings, tmp_path)
+    assert equal_weights(weights_of(resumed.model), weights_of(whole.model))
+    assert resumed.report == whole.report
+
+
+def test_what_cannot_be_read_is_refused(trained, tmp_path):
+    make_control(trained, tuning()).write(tmp_path)
+    assert Control.read(tmp_path, trained.config).report["chosen"] in {TRAINED, TUNED, DISTILLED}
+    with pytest.raises(ArtifactError, match="dvc repro search"):
+        Control.read(tmp_path, replace(trained.config, hidden=(5,)))
+    (tmp_path / "control.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(ArtifactError):
+        Control.read(tmp_path, trained.config)
