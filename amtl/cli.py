@@ -184,6 +184,33 @@ def retrain() -> None:
     typer.echo("report: build/report.html")
 
 
+@app.command(epilog='Example: amtl compare --budgets "20%,5%,2%" --seeds 3')
+def compare(
+    budgets: Annotated[
+        str, _option("--budgets", "Of the table file, as in compress.budget: shares of the dense table, or bytes.")
+    ] = "20%,5%,2%",
+    methods: Annotated[str, _option("--methods", "Names, separated by commas, all if none is given; an unknown one lists them.")] = "",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of everything; three show the spread.")] = 1,
+    precision: Annotated[str, _option("--precision", "fp32, fp16 or int8: how all methods write their numbers.")] = "int8",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that share the runs, a core each.")] = 2,
+    quick: Annotated[bool, typer.Option("--quick", help="Few rows, one epoch: only to see that it works.")] = False,
+    out: Annotated[Path, _option("--out", "Folder of report.html, results.csv and results.json.")] = Path("build/compare"),
+) -> None:
+    """Put every method side by side on the workspace's data, at equal bytes and equal precision, and recommend one.
+
+    A finished run is kept: interrupted, the same command goes on where it stopped.
+    """
+    from amtl import params
+    from amtl.compare.wishes import Wishes
+    from amtl.comparison import compare as run
+
+    with _workspace() as root, files.workspace_lock(root):
+        advice = run(params.load(root / "params.yaml"), Wishes(budgets, methods, seeds, precision, quick), workers, out)
+    for line in (advice.sentence, *advice.warnings):
+        typer.echo(line)
+    typer.echo(f"report: {out / 'report.html'}")
+
+
 @app.command(epilog='Example: amtl promote 3 --force --why "agreed with the ranking team"')
 def promote(
     version: Annotated[int | None, typer.Argument(help="The version; the challenger if none is given.")] = None,

@@ -47,7 +47,7 @@ def loses_nothing(row: Row) -> bool:
 def recommend(comparison: Comparison) -> Recommendation:
     """The smallest budget at which a method loses nothing, and the best on validation there; else what loses least."""
     rows = [row for row in comparison.rows() if row.method not in REFERENCES]
-    warnings = tuple(filter(None, (_proves_nothing(comparison), _few_seeds(rows))))
+    warnings = tuple(filter(None, (_quick(comparison), _proves_nothing(comparison), _few_seeds(rows))))
     if not rows:
         return Recommendation("No method has a table within the budgets; allow more bytes.", None, False, None, warnings)
     narrowest = min((row for row in rows if row.method in FIXED and loses_nothing(row)), key=lambda row: row.bytes, default=None)
@@ -110,6 +110,10 @@ def _proves_nothing(comparison: Comparison) -> str:
         f"One-hot logistic regression reaches AUC {area:.4f} on these rows, the full-width table {control.auc.mean:.4f}: "
         "the embeddings add nothing here, so savings on this data prove nothing."
     )
+
+
+def _quick(comparison: Comparison) -> str:
+    return "Quick: too few rows and steps to conclude anything from." if "quick" in comparison.context else ""
 
 
 def _few_seeds(rows: Sequence[Row]) -> str:
