@@ -24,7 +24,7 @@ import polars as pl
 from amtl.data.batches import Batch, Scaling, encode
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import DataError
-from amtl.files import digest_of
+from amtl.files import digest_of, sha256
 from amtl.params import EventsParams
 from amtl.sources.published.movielens import MOVIELENS_100K, read_100k
 
@@ -79,8 +79,24 @@ def read(name: str, folder: Path) -> Table:
     try:
         frame, events = READERS[name](folder)
     except OSError as error:
-        raise DataError(f"the data set {name} is not in {folder} ({error}); name another folder with --data or AMTL_DATA") from None
+        raise _absent(name, folder, error) from None
     return Table(name, EventsParams.model_validate({**events, "name": name}), frame)
+
+
+def source_digest(name: str, folder: Path) -> str:
+    """Hex SHA-256 that the files of a data set decide.
+
+    Raises:
+        DataError: they are not in the folder.
+    """
+    try:
+        return digest_of([sha256(folder / file) for file in FILES[name]])
+    except OSError as error:
+        raise _absent(name, folder, error) from None
+
+
+def _absent(name: str, folder: Path, error: OSError) -> DataError:
+    return DataError(f"the data set {name} is not in {folder} ({error}); name another folder with --data or AMTL_DATA")
 
 
 def encoded(table: Table, min_count: int = 1, share: float = 1.0) -> Dataset:
@@ -172,3 +188,11 @@ READERS: dict[str, Callable[[Path], tuple[pl.DataFrame, dict[str, Any]]]] = {
     "ml-100k-random": _ml_100k(random_split),
     "ml-100k-time": _ml_100k(split_by_time),
 }
+
+_MOVIELENS_FILES = ("ml-100k/u.data", "ml-100k/u.user", "ml-100k/u.item")
+FILES: dict[str, tuple[str, ...]] = {
+    **{name: (f"{name}.parquet",) for name in ("ml-1m", "anime", "frappe")},
+    **dict.fromkeys(("ml-100k-random", "ml-100k-time", "ml-100k-days"), _MOVIELENS_FILES),
+    "sample-days": (),
+}
+"""The files of each data set, those that are read day by day among them."""

@@ -1,0 +1,231 @@
+"""Day after day: every model is trained at the end of a day on all events so far, and scored on those of the next.
+
+fixed_cold     fresh weights every day
+fixed_warm     from yesterday's state, by value
+packed_cold    cut from the day's fixed model, sizes derived anew
+packed_warm    the same from the warm one
+packed_frozen  cut from the warm model to the first day's sizes; a value that came later takes the size that the first day's values of
+               its field and frequency had
+stale          the first day's fixed model, never trained again
+
+Steps are told by looks at validation, `PORTIONS` an epoch: how many steps each training took, and after how many the warm one had
+reached the cold one's best validation AUC.
+
+Shapes: V rows of the table, K rows of the first day's table.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from amtl.compare.ours import read_back
+from amtl.compare.starts import Data, problem
+from amtl.compare.task import Task
+from amtl.data.batches import Batch, batch_spans, encode, permutation
+from amtl.data.vocabulary import Vocabulary
+from amtl.model.ctr_model import CTRModel, restore, weights_of
+from amtl.packing.allocation import allocate
+from amtl.packing.compress import cut
+from amtl.packing.layout import Layout, dense_bytes
+from amtl.params import Params
+from amtl.release.evaluate import score
+from amtl.training.loop import predict
+from amtl.training.train import Trained, train
+from benchmarks import settings
+from benchmarks.results.experiment import Experiment, Result
+from benchmarks.results.measure import CPU, Place
+from benchmarks.results.worlds import WORLDS, Day, World, day_of
+
+SAVED, PRECISION, SELECTOR = 0.95, "int8", "curvature"
+PORTIONS = 8
+
+
+@dataclass(frozen=True)
+class Portions:
+    """Rows whose epochs come in `PORTIONS` parts, so that validation is looked at as often; see `amtl.data.dataset.Rows`."""
+
+    rows: Batch
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels of all rows."""
+        return self.rows.labels
+
+    @property
+    def digest(self) -> str:
+        """Of the rows."""
+        return self.rows.digest
+
+    def shuffled(self, size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """A part of an epoch: the first `PORTIONS` parts are the first whole one."""
+        order = permutation(len(self), seed, epoch // PORTIONS)
+        for start, stop in list(batch_spans(len(self), size))[epoch % PORTIONS :: PORTIONS][skip:]:
+            yield self.rows.take(order[start:stop])
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """All rows in their order."""
+        return self.rows.in_order(size)
+
+    def newest(self, rows: int) -> Batch:
+        """The last rows."""
+        return self.rows.newest(rows)
+
+
+@dataclass(frozen=True)
+class FirstDay:
+    """What stays of the first day: its fixed model, and the sizes that its rows got."""
+
+    day: Day
+    model: CTRModel
+    sizes_K: Tensor
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What every day needs.
+
+    Attributes:
+        whole: settings in epochs. fine: the same in portions of epochs.
+        folder: for states; it goes when the run ends.
+    """
+
+    whole: Params
+    fine: Params
+    folder: Path
+    place: Place
+
+
+def measure_days(experiment: Experiment, place: Place) -> Result:
+    """Every model of the table above on every day."""
+    world = WORLDS[experiment.data](place.data, experiment.seed, experiment.choice.get("share", 1.0))
+    whole = settings.params_of(experiment.key, world.events, experiment.seed)
+    sections = {"epochs": whole.train.epochs * PORTIONS, "patience": whole.train.patience * PORTIONS}
+    fine = whole.model_copy(update={"train": whole.train.model_copy(update=sections)})
+    with tempfile.TemporaryDirectory() as folder:
+        days = list(lived(world, Lab(whole, fine, Path(folder), place)))
+    return {"days": days, "saved": SAVED, "precision": PRECISION}
+
+
+def lived(world: World, lab: Lab) -> Iterator[dict[str, Any]]:
+    """The figures of each day but the first, which only lays the ground."""
+    vocabulary, first = Vocabulary.empty(world.events), None
+    for number in range(len(world.days) - 1):
+        lab.place.log(f"{world.events.name}, day {number}")
+        day = day_of(world, number, vocabulary)
+        cold = trained(day, None, lab)
+        warm = trained(day, lab.folder / "state", lab) if first else cold
+        warm.write(lab.folder / "state")
+        vocabulary = day.vocabulary
+        if first is None:
+            sizes_K = derived(task_of(day, warm, "warm", lab)).sizes_V
+            first = FirstDay(day, warm.model, sizes_K)
+        else:
+            yield {"day": number, "rows": len(day.train), "table_rows": vocabulary.rows, **figures(day, cold, warm, first, world, lab)}
+
+
+def trained(day: Day, state: Path | None, lab: Lab) -> Trained:
+    """The day's fixed model, looked at in portions of epochs."""
+    return train(lab.fine, day.vocabulary, Portions(day.train), day.validation, state, None, silent)
+
+
+def figures(day: Day, cold: Trained, warm: Trained, first: FirstDay, world: World, lab: Lab) -> dict[str, Any]:
+    """Next-day figures of all models."""
+    steps = -(-len(day.train) // lab.whole.train.batch_size) / PORTIONS
+    cold_task, warm_task = task_of(day, cold, "cold", lab), task_of(day, warm, "warm", lab)
+    frozen = Layout.of_sizes(frozen_sizes(day, first), warm_task.field_V, warm_task.config.dim, PRECISION)
+    next_day_then = encoded_then(world, day, first)
+    return {
+        "fixed_cold": scored(cold.model, day.next_day),
+        "fixed_warm": scored(warm.model, day.next_day),
+        "packed_cold": packed(cold_task, derived(cold_task), day),
+        "packed_warm": packed(warm_task, derived(warm_task), day),
+        "packed_frozen": packed(warm_task, frozen, day),
+        "stale": scored(first.model, next_day_then),
+        "steps": {
+            "cold": steps_to_best(cold, steps),
+            "warm": steps_to_best(warm, steps),
+            "warm_to_cold": steps_to_reach(warm, cold, steps),
+        },
+    }
+
+
+def encoded_then(world: World, day: Day, first: FirstDay) -> Batch:
+    """The next day's events as the first day's model knows them."""
+    return encode(world.days[day.number + 1], world.events, first.day.vocabulary.lookup, first.day.scaling)
+
+
+def task_of(day: Day, made: Trained, name: str, lab: Lab) -> Task:
+    """What cutting the day's model of that name needs: control and front."""
+    rows, log = Data(day.vocabulary, day.train, day.validation, day.next_day), silent
+    model = restore(made.model.config, {name: tensor.clone() for name, tensor in weights_of(made.model).items()})
+    return problem(lab.whole, rows, lab.folder / "starts", log, base=model, code=f"{day.number} {name}").task
+
+
+def silent(line: str) -> None:
+    """Takes a line of progress that nobody waits for."""
+
+
+def derived(task: Task) -> Layout:
+    """Sizes from the day's own front."""
+    found = task.found
+    assert found.front is not None
+    budget = round((1 - SAVED) * dense_bytes(task.vocabulary.rows, task.config.dim))
+    stored = found.model.embedder.basis_FDD is not None
+    return allocate(found.front, SELECTOR, found.model.embedding.weight.detach(), budget, PRECISION, stored)
+
+
+def frozen_sizes(day: Day, first: FirstDay) -> Tensor:
+    """The first day's size of every value that it knew; for the others that of its values of like frequency, int64 [V]."""
+    then, now = first.day.vocabulary, day.vocabulary
+    sizes = torch.empty(now.rows, dtype=torch.int64)
+    for name, start in now.offsets.items():
+        old = first.sizes_K[then.offsets[name] : then.offsets[name] + then.sizes[name]]
+        counts = then.counts_V[then.offsets[name] : then.offsets[name] + then.sizes[name]]
+        new_counts = now.counts_V[start + then.sizes[name] : start + now.sizes[name]]
+        sizes[start : start + now.sizes[name]] = torch.cat([old, like_frequent(counts, old, new_counts)])
+    return sizes
+
+
+def like_frequent(counts_K: np.ndarray, sizes_K: Tensor, wanted_N: np.ndarray) -> Tensor:
+    """For each wanted count the rounded mean size of the values whose count is nearest on a logarithmic scale, int64 [N]."""
+    steps_K, mean_size = np.unique(np.log1p(counts_K), return_inverse=True)
+    means = np.bincount(mean_size, weights=sizes_K.numpy()) / np.bincount(mean_size)
+    nearest_N = np.abs(np.log1p(wanted_N)[:, None] - steps_K[None, :]).argmin(1)
+    return torch.from_numpy(means[nearest_N].round().astype(np.int64))
+
+
+def packed(task: Task, layout: Layout, day: Day) -> dict[str, Any]:
+    """The rotated model cut to a layout, fine-tuned, coded and read back."""
+    model = task.found.model
+    cut(model, layout.sizes_V)
+    task.finetune(model, distilled=True)
+    model.embedder.lookup = nn.Embedding.from_pretrained(read_back(model.embedding.weight.detach(), layout))
+    return {**scored(model, day.next_day), "bytes": layout.bytes(model.embedder.basis_FDD is not None)}
+
+
+def scored(model: CTRModel, rows: Batch) -> dict[str, float]:
+    """AUC and log loss."""
+    return score(rows.labels.numpy(), predict(model, rows, CPU))
+
+
+def steps_to_best(model: Trained, steps: float) -> int:
+    """Steps up to the best look at validation."""
+    best = max(model.report["history"], key=lambda look: look["score"])
+    return round(best["epoch"] * steps)
+
+
+def steps_to_reach(warm: Trained, cold: Trained, steps: float) -> int | None:
+    """Steps after which the warm training's validation AUC was the cold one's at its best; None if it never was."""
+    target = max(cold.report["history"], key=lambda look: look["score"])["auc"]
+    return next((round(look["epoch"] * steps) for look in warm.report["history"] if look["auc"] >= target), None)

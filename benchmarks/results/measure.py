@@ -1,0 +1,131 @@
+"""Runs of the kinds that stand on the harness. Test rows are scored once, when everything is decided."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from amtl.compare.harness import Job, contest
+from amtl.compare.peers.fixed import width_bytes
+from amtl.compare.results import BASE, CONTROL, LOGISTIC, Budget
+from amtl.compare.starts import Data, Problem, problem
+from amtl.files import digest_of
+from amtl.model.ctr_model import CTRModel
+from amtl.release.evaluate import score
+from amtl.training.loop import judge, predict
+from amtl.training.train import train
+from benchmarks import datasets, settings
+from benchmarks.results.experiment import RECIPE, Experiment, Result
+
+CPU = torch.device("cpu")
+
+
+_PROBLEM: dict[str, Problem] = {}
+"""The problem that this process is at."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data are read from and what may be kept: the folder of the data sets, and a cache outside git."""
+
+    data: Path
+    cache: Path
+    log: Callable[[str], None] = lambda line: None
+
+    def digest(self, name: str) -> str:
+        """Hex SHA-256 that the data set's files decide."""
+        return datasets.source_digest(name, self.data)
+
+
+def prepare(experiment: Experiment, place: Place) -> None:
+    """Train what all methods start from, where the run is of a kind that needs it and the cache does not hold it."""
+    if experiment.kind in FROM_STARTS:
+        problem_of(experiment, place)
+
+
+def data_of(experiment: Experiment, place: Place) -> datasets.Dataset:
+    """The data set of a run, at its minimum count and share of rows."""
+    return _dataset(experiment.data, place.data, experiment.choice.get("min_count", 1), experiment.choice.get("share", 1.0))
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(name: str, folder: Path, min_count: int, share: float) -> datasets.Dataset:
+    return datasets.load(name, folder, min_count, share)
+
+
+def problem_of(experiment: Experiment, place: Place) -> Problem:
+    """What all methods start from, trained now if the cache does not hold it."""
+    data = data_of(experiment, place)
+    wanted = settings.params_of(experiment.key, data.events, experiment.seed)
+    key = digest_of([data.digest, wanted.model_dump(mode="json")])
+    if key not in _PROBLEM:
+        _PROBLEM.clear()
+        rows = Data(data.vocabulary, data.train, data.validation, data.test)
+        _PROBLEM[key] = problem(wanted, rows, place.cache / "starts", place.log, code=f"results {RECIPE}")
+    return _PROBLEM[key]
+
+
+def judged(model: CTRModel, data: datasets.Dataset) -> dict[str, Any]:
+    """Validation and test figures of a model."""
+    validation = judge(torch.from_numpy(predict(model, data.validation, CPU)).logit(), data.validation.labels)
+    return {"validation": validation, "test": score(data.test.labels.numpy(), predict(model, data.test, CPU))}
+
+
+def measure_start(experiment: Experiment, place: Place) -> Result:
+    """The fixed table as trained, the control, and one-hot logistic regression."""
+    data, given = data_of(experiment, place), problem_of(experiment, place)
+    outcomes = {name: contest(given, Job(name, Budget("", 0), "fp32", experiment.seed)) for name in (BASE, CONTROL, LOGISTIC)}
+    return {
+        **{name: {"validation": outcome.validation, "test": outcome.test} for name, outcome in outcomes.items()},
+        "rows": {"table": data.vocabulary.rows, "train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+        "dense_bytes": dense_bytes(data, experiment),
+    }
+
+
+def measure_method(experiment: Experiment, place: Place) -> Result:
+    """A method within a budget; `failure` says why there are no figures, where it has no table that small."""
+    data, choice = data_of(experiment, place), experiment.choice
+    budget = Budget(experiment.title, budget_bytes(experiment, data))
+    outcome = contest(problem_of(experiment, place), Job(choice["method"], budget, choice["precision"], experiment.seed))
+    if outcome.bytes is None:
+        return {"budget_bytes": budget.bytes, "failure": outcome.failure}
+    return {
+        "validation": outcome.validation,
+        "test": outcome.test,
+        "budget_bytes": budget.bytes,
+        "bytes": outcome.bytes,
+        "saved": 1 - outcome.bytes / dense_bytes(data, experiment),
+        "details": outcome.details,
+    }
+
+
+def dense_bytes(data: datasets.Dataset, experiment: Experiment) -> int:
+    """Bytes of the table in fp32 at full width."""
+    return data.vocabulary.rows * int(experiment.key["train"]["dim"]) * 4
+
+
+def budget_bytes(experiment: Experiment, data: datasets.Dataset) -> int:
+    """The budget of a share saved, of a fixed width at the precision, or as it is given."""
+    choice = experiment.choice
+    if "saved" in choice:
+        return round((1 - choice["saved"]) * dense_bytes(data, experiment))
+    if "width" in choice:
+        return width_bytes(list(data.vocabulary.sizes.values()), choice["width"], choice["precision"])
+    return int(choice["bytes"])
+
+
+def measure_baseline(experiment: Experiment, place: Place) -> Result:
+    """A fixed table as trained: nothing but the `train` section."""
+    data = data_of(experiment, place)
+    wanted = settings.params_of(experiment.key, data.events, experiment.seed)
+    made = train(wanted, data.vocabulary, data.train, data.validation, None, None, place.log)
+    return {**judged(made.model, data), "history": made.report["history"]}
+
+
+FROM_STARTS = {"start", "method", "paper", "frequency"}
+"""Kinds that begin with `problem_of`."""

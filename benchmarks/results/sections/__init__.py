@@ -1,0 +1,1 @@
+"""The sections of docs/results.md, each a pure function of finished runs."""

@@ -1,0 +1,46 @@
+"""Where learned sizes win: the twins beside the computed sizes, wherever both were run, and on values that are new."""
+
+from __future__ import annotations
+
+from benchmarks.results.plan import Find, Scope, days_run, peer_savings
+from benchmarks.results.sections.days import differences
+from benchmarks.results.sections.peers import paired, runs_of
+from benchmarks.results.tables import NOT_RUN, listed, mean, percent, signed, standard_error, table
+
+RIVALS = ("curvature", "rule", "single-aml")
+
+
+def values(scope: Scope, find: Find) -> str:
+    """Learned beside computed sizes on every set and at every saving, and what that comes to."""
+    cases = [(name, saved) for name in scope.sets for saved in peer_savings(scope)]
+    margins = {rival: {case: _margin(scope, *case, rival, find) for case in cases} for rival in RIVALS}
+    rows = [[name, percent(saved, 0), *(_written(margins[rival][name, saved]) for rival in RIVALS)] for name, saved in cases]
+    header = ["data", "bytes saved", *(f"twins beside {rival}" for rival in RIVALS)]
+    sentences = [_sentence(rival, margins[rival]) for rival in RIVALS[:2]]
+    return f"{table(header, rows)}\n\n{' '.join(filter(None, [*sentences, _arriving(scope, find)]))}"
+
+
+def _margin(scope: Scope, name: str, saved: float, rival: str, find: Find) -> list[float]:
+    return paired(runs_of(scope, name, "twins", saved, find), runs_of(scope, name, rival, saved, find))
+
+
+def _written(margin: list[float]) -> str:
+    return f"{signed(mean(margin))} (n={len(margin)})" if margin else NOT_RUN
+
+
+def _sentence(rival: str, margins: dict[tuple[str, float], list[float]]) -> str:
+    found = {case: margin for case, margin in margins.items() if margin}
+    wins = [f"{name} at {percent(saved, 0)}" for (name, saved), margin in found.items() if mean(margin) > standard_error(margin)]
+    return f"Beside {rival} the twins win in {len(wins)} of {len(found)} cases ({listed(wins)})." if found else ""
+
+
+def _arriving(scope: Scope, find: Find) -> str:
+    """Values that arrive: sizes by frequency alone, as the layer gives them, beside sizes derived anew."""
+    words = []
+    for name in scope.day_sets:
+        runs = [result for seed in range(scope.seeds) if (result := find(days_run(scope, name, seed)))]
+        if runs:
+            words.append(f"{signed(mean(differences(runs, 'packed_frozen', 'packed_warm')))} on {name}")
+    if not words:
+        return ""
+    return f"Arriving values sized by frequency alone, without a new search: next-day AUC {listed(words)} beside sizes derived anew."

@@ -1,0 +1,83 @@
+"""Section 2: every method at equal bytes and equal precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.results.experiment import Experiment, Result
+from benchmarks.results.plan import CANDIDATES, Find, Scope, best, contestants, method, peer_savings, start
+from benchmarks.results.tables import NOT_RUN, listed, mean, percent, signed, spread, standard_error, table
+
+AUTO, MIXED = "auto", "auto, mixed bits"
+OURS = (AUTO, *CANDIDATES)
+
+Runs = dict[int, Result]
+"""Finished runs by seed."""
+
+
+def runs_of(scope: Scope, name: str, label: str, saved: float, find: Find) -> Runs:
+    """The finished runs of a method; of `auto`, each seed's best candidate on validation."""
+    found: Runs = {}
+    for seed in range(scope.seeds):
+        run = _run(scope, name, seed, label, saved, find)
+        result = find(run) if run else None
+        if result is not None and not result.get("failure"):
+            found[seed] = result
+    return found
+
+
+def _run(scope: Scope, name: str, seed: int, label: str, saved: float, find: Find) -> Experiment | None:
+    if label not in (AUTO, MIXED):
+        return method(scope, 2, name, seed, label, "int8", saved=saved)
+    precision = "int8" if label == AUTO else "mixed"
+    candidates = [method(scope, 2, name, seed, candidate, precision, saved=saved) for candidate in CANDIDATES]
+    return best(candidates, find) if all(find(run) for run in candidates) else None
+
+
+def values(scope: Scope, find: Find) -> str:
+    """A table, a verdict and a picture for each data set."""
+    return "\n\n".join(_block(scope, name, find) for name in scope.sets)
+
+
+def _block(scope: Scope, name: str, find: Find) -> str:
+    savings = peer_savings(scope)
+    labels = list(dict.fromkeys((AUTO, *contestants(scope, name, find), MIXED)))
+    found = {(label, saved): runs_of(scope, name, label, saved, find) for label in labels for saved in savings}
+    rows = [[f"**{label}**" if label in (AUTO, MIXED) else label, *(_cell(found[label, saved]) for saved in savings)] for label in labels]
+    references = _references(scope, name, find)
+    sentences = " ".join(verdict(found, labels, saved) for saved in savings)
+    header = ["method", *(f"{percent(saved, 0)} saved" for saved in savings)]
+    figure = f"![{name}: test AUC against bytes](results/front-{name}.svg)" if any(found.values()) else ""
+    return f"### {name}\n\n{references}\n\n{table(header, rows)}\n\n{sentences}\n\n{figure}"
+
+
+def _references(scope: Scope, name: str, find: Find) -> str:
+    starts = [result for seed in range(scope.seeds) if (result := find(start(scope, name, seed)))]
+    words = {"control": "control", "base": "fixed D = 64 as trained", "logistic": "one-hot logistic regression"}
+    return "; ".join(f"{words[key]} {_cell(dict(enumerate([result[key] for result in starts])))}" for key in words) + "."
+
+
+def _cell(runs: Runs) -> str:
+    if not runs:
+        return NOT_RUN
+    return " / ".join(spread([run["test"][metric] for run in runs.values()]) for metric in ("auc", "logloss")) + f" (n={len(runs)})"
+
+
+def verdict(found: dict[tuple[str, float], Runs], labels: Sequence[str], saved: float) -> str:
+    """Whether `auto` is at or above every peer's mean AUC at a saving; ties within one standard error count."""
+    ours = found[AUTO, saved]
+    margins = {label: paired(ours, found[label, saved]) for label in labels if label not in (*OURS, MIXED)}
+    rivals = {label: margin for label, margin in margins.items() if margin}
+    if not rivals:
+        return f"At {percent(saved, 0)}: {NOT_RUN}."
+    ahead = [label for label, differences in rivals.items() if mean(differences) < -standard_error(differences)]
+    closest = min(rivals, key=lambda label: mean(rivals[label]))
+    if ahead:
+        return f"At {percent(saved, 0)} `auto` is **behind {listed(ahead)}** (by {signed(-mean(rivals[closest]))} AUC at most)."
+    margin = signed(mean(rivals[closest]))
+    return f"At {percent(saved, 0)} `auto` is at or above all {len(rivals)} peers; the nearest is {closest} ({margin} AUC)."
+
+
+def paired(ours: Runs, theirs: Runs) -> list[float]:
+    """Differences of test AUC, seed by seed, for the seeds that both have."""
+    return [ours[seed]["test"]["auc"] - theirs[seed]["test"]["auc"] for seed in ours if seed in theirs]
