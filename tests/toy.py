@@ -14,6 +14,7 @@ from amtl.data.batches import Batch, Scaling, encode
 from amtl.data.vocabulary import Vocabulary
 from amtl.model.ctr_model import CTRModel, ModelConfig, build
 from amtl.packing import bundle
+from amtl.packing.layout import Layout
 from amtl.params import EventsParams, Params, parse
 
 FIELDS = [
@@ -90,10 +91,15 @@ class Toy:
         torch.manual_seed(seed)
         return build(self.config, self.vocabulary.rows, std)
 
+    def layout(self, sizes_V: torch.Tensor, precision: str = "fp32") -> Layout:
+        """The layout of sizes for every table row."""
+        return Layout.of_sizes(sizes_V, torch.from_numpy(self.vocabulary.fields_V), self.config.dim, precision)
+
     def contents(self, model: CTRModel, sizes_V: torch.Tensor, precision: str = "fp32") -> bundle.Contents:
         """What a bundle of that model holds."""
         lineage = {"budget": "60%"}
-        return bundle.Contents(model, sizes_V, self.vocabulary, self.settings.events, self.scaling, precision, lineage, "# Toy\n")
+        layout = self.layout(sizes_V, precision)
+        return bundle.Contents(model, layout, self.vocabulary, self.settings.events, self.scaling, lineage, "# Toy\n")
 
 
 @cache

@@ -1,10 +1,10 @@
 """The bundle: what is served. A folder that is verified before a byte of it is parsed, and read with torch and polars alone.
 
 manifest.json         format, events, model, table, lineage; SHA-256 and bytes of every other file
-table.safetensors     the ragged table (`packed_embedding.pack`) and, where the model does not absorb it, the rotation
+table.safetensors     the packed table (`layout`) and, where the model does not absorb it, the rotation
 model.safetensors     weights of the backbone
-vocabulary.parquet    field, value (null = unknown), row (of the ragged table)
-sizes.parquet         field, row, count, size
+vocabulary.parquet    field, value (null = unknown), row (of the packed table)
+sizes.parquet         field, row, count, size, bits (of the whole row)
 MODEL_CARD.md         what it is, in words
 """
 
@@ -25,11 +25,12 @@ from amtl.data.vocabulary import RowLookup, Vocabulary
 from amtl.errors import ArtifactError, DataError
 from amtl.files import digest_of, publish_folder, publish_tensors, publish_text, read_tensors, verify_manifest, write_manifest
 from amtl.model.ctr_model import CTRModel, ModelConfig, weights_of
-from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
+from amtl.packing.layout import Layout, smallest
+from amtl.packing.packed_embedding import PackedEmbedding, pack
 from amtl.params import EventsParams
 from amtl.sizing.basis import CODES
 
-FORMAT = 1
+FORMAT = 2
 IDENTITY = ("format", "events", "scaling", "model", "table", "files")
 UNFIT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, DataError, pl.exceptions.PolarsError)
 FILES = {"table.safetensors", "model.safetensors", "vocabulary.parquet", "sizes.parquet", "MODEL_CARD.md"}
@@ -41,35 +42,33 @@ class Contents:
 
     Attributes:
         model: trained; its embedding holds the (rotated) full-width rows, of which sizes keep the first dimensions.
-        sizes_V: size of every table row, int64 [V].
-        precision: fp32, fp16 or int8.
+        layout: what is kept of every table row, and at how many bits.
         lineage: JSON-able; what the bundle was made from (no times, no run ids: they would change its identity).
         card: MODEL_CARD.md.
     """
 
     model: CTRModel
-    sizes_V: Tensor
+    layout: Layout
     vocabulary: Vocabulary
     events: EventsParams
     scaling: Scaling
-    precision: str
     lineage: dict[str, Any]
     card: str
 
 
 def write(path: Path, contents: Contents) -> None:
     """Write a bundle; the folder appears whole or not at all."""
-    model, sizes_V = contents.model, contents.sizes_V.cpu()
-    table = pack(model.embedding.weight.detach().cpu(), sizes_V, contents.precision)
+    model, layout = contents.model, contents.layout
+    table = pack(model.embedding.weight, layout)
     if model.embedder.basis_FDD is not None:
-        table |= pack_basis(model.embedder.basis_FDD, sizes_V, contents.vocabulary)
-    _, packed_V = order_by_size(sizes_V)
-    rows = contents.vocabulary.table_rows().with_columns(pl.Series("packed", packed_V.numpy()), pl.Series("size", sizes_V.numpy()))
+        table |= pack_basis(model.embedder.basis_FDD, layout.widest_F)
+    columns = {"packed": layout.order()[1], "size": layout.sizes_V, "bits": layout.bits_KD.long().sum(1)[layout.bucket_V]}
+    rows = contents.vocabulary.table_rows().with_columns(pl.Series(name, column.numpy()) for name, column in columns.items())
     with publish_folder(path) as folder:
         publish_tensors(folder / "table.safetensors", table)
         publish_tensors(folder / "model.safetensors", weights_of(model.backbone))
         rows.select("field", "value", pl.col("packed").alias("row")).write_parquet(folder / "vocabulary.parquet")
-        rows.select("field", pl.col("packed").alias("row"), "count", "size").write_parquet(folder / "sizes.parquet")
+        rows.select("field", pl.col("packed").alias("row"), "count", "size", "bits").write_parquet(folder / "sizes.parquet")
         publish_text(folder / "MODEL_CARD.md", contents.card)
         write_manifest(
             folder,
@@ -78,29 +77,28 @@ def write(path: Path, contents: Contents) -> None:
             events=contents.events.model_dump(mode="json"),
             scaling=asdict(contents.scaling),
             model=model.config.to_json(),
-            table={"rows": len(sizes_V), "dim": model.config.dim, "precision": contents.precision},
+            table={"rows": len(layout.bucket_V), "dim": layout.dim, "precision": layout.kind},
             lineage=contents.lineage,
         )
 
 
-def pack_basis(basis_FDD: Tensor, sizes_V: Tensor, vocabulary: Vocabulary) -> dict[str, Tensor]:
+def pack_basis(basis_FDD: Tensor, widest_F: Tensor) -> dict[str, Tensor]:
     """The basis as int8 codes: of each field's D x D matrix as many rows as its widest value has dimensions.
 
     Returns:
-        `basis` int8 [K, D] and `basis_rows` int64 [F], whose sum is K.
+        `basis` int8 [N, D] and `widest` [F], whose sum is N.
     """
-    widest_F = torch.stack([sizes_V[torch.from_numpy(vocabulary.fields_V == field)].max() for field in range(len(basis_FDD))])
-    kept = [(basis_DD[:rows] * CODES).round().to(torch.int8) for basis_DD, rows in zip(basis_FDD.cpu(), widest_F, strict=True)]
-    return {"basis": torch.cat(kept), "basis_rows": widest_F}
+    kept = [(basis_DD[:rows] * CODES).round().to(torch.int8) for basis_DD, rows in zip(basis_FDD.cpu(), widest_F.tolist(), strict=True)]
+    return {"basis": torch.cat(kept), "widest": smallest(widest_F)}
 
 
 def unpack_basis(table: dict[str, Tensor]) -> Tensor | None:
     """The inverse of `pack_basis`, float32 [F, D, D], zero where nothing was kept; None without a basis."""
     if "basis" not in table:
         return None
-    codes_KD, rows_F = table["basis"], table["basis_rows"]
-    basis_FDD = torch.zeros(len(rows_F), codes_KD.shape[1], codes_KD.shape[1])
-    for matrix_DD, codes in zip(basis_FDD, codes_KD.split(rows_F.tolist()), strict=True):
+    codes_ND, widest_F = table["basis"], table["widest"]
+    basis_FDD = torch.zeros(len(widest_F), codes_ND.shape[1], codes_ND.shape[1])
+    for matrix_DD, codes in zip(basis_FDD, codes_ND.split(widest_F.tolist()), strict=True):
         matrix_DD[: len(codes)] = (codes.double() / CODES).float()
     return basis_FDD
 
@@ -200,15 +198,15 @@ def _assembled(path: Path, manifest: dict[str, Any]) -> Predictor:
     """The predictor; any error of `UNFIT` means that the parts do not fit together."""
     events = EventsParams.model_validate(manifest["events"])
     table = read_tensors(path / "table.safetensors")
-    packed = PackedEmbedding(table["values"], table["boundaries"], table.get("scales"))
-    described = manifest["table"]
-    if packed.rows != described["rows"] or packed.dim != described["dim"]:
-        raise ValueError(f"the table has {packed.rows} rows of width {packed.dim}")
-    model = _model(ModelConfig.from_json(manifest["model"]), packed, read_tensors(path / "model.safetensors"))
+    config, described = ModelConfig.from_json(manifest["model"]), manifest["table"]
+    packed = PackedEmbedding(table, config.dim)
+    if (packed.table_rows, packed.dim) != (described["rows"], described["dim"]):
+        raise ValueError(f"the table has {packed.table_rows} rows of width {packed.dim}")
+    model = _model(config, packed, read_tensors(path / "model.safetensors"))
     model.embedder.register_buffer("basis_FDD", unpack_basis(table))
     frame = pl.read_parquet(path / "vocabulary.parquet")
-    if not np.array_equal(np.sort(frame["row"].to_numpy()), np.arange(packed.rows)):
-        raise ValueError(f"the vocabulary does not name each of the table's {packed.rows} rows once")
+    if not np.array_equal(np.sort(frame["row"].to_numpy()), np.arange(packed.table_rows)):
+        raise ValueError(f"the vocabulary does not name each of the table's {packed.table_rows} rows once")
     lookup = RowLookup(frame, {field.name: field.type for field in events.embedded})
     predictor = Predictor(model.eval(), lookup, events, Scaling(**manifest["scaling"]), manifest)
     predictor.predict({field.name: [None] for field in events.fields})

@@ -1,108 +1,178 @@
-"""The ragged table: each row holds its own number of numbers, and nothing else is stored a row (but a scale in int8).
+"""The packed table: each row holds its own numbers at their own widths, and nothing else is stored a row.
 
-Rows are sorted by size, so D + 2 boundaries say every row's size and place: rows `boundaries[t] ... boundaries[t + 1] - 1`
-have size t. A looked-up row is its numbers, then zeros up to D.
+A looked-up row is its numbers, then zeros up to D. Tensors and their order in the file: `amtl.packing.layout`.
 
-Shapes: V rows (sorted), D dimensions, N numbers in all, M looked-up rows, S rows with a scale (int8: all rows of size > 0).
+Shapes: V rows, K buckets, D dimensions, W the widest kept size, S kept
+dimensions of all buckets, M looked-up rows, R rows of a bucket.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import torch
 from torch import Tensor, nn
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.int8}
+from amtl.packing.codes import bit_stream, encode, fit_scales, scale_of
+from amtl.packing.layout import LEAST_BITS, MOST_BITS, Layout, smallest
+
+CHUNK_ROWS = 65_536  # a multiple of 8: chunks of a bucket's bits end at bytes
+FLOATS = {"fp32": torch.float32, "fp16": torch.float16}
+UNITS = {torch.float32: 32, torch.float16: 16}
+COUNTS = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
-def order_by_size(sizes_V: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows sorted by size, ties in table order.
+def pack(table_VD: Tensor, layout: Layout) -> dict[str, Tensor]:
+    """The tensors of the packed table.
 
-    Returns:
-        order_V: table row at each packed row. packed_V: packed row of each table row (its inverse).
+    Raises:
+        ValueError: a number is not finite in the precision that it is stored in.
     """
-    order_V = torch.sort(sizes_V, stable=True).indices
-    packed_V = torch.empty_like(order_V)
-    packed_V[order_V] = torch.arange(len(order_V))
-    return order_V, packed_V
+    table_VD, kind, sizes_K = table_VD.detach().cpu(), layout.kind, layout.sizes_K
+    order_V, _ = layout.order()
+    codes, scales = [], []
+    for bucket, members_R in enumerate(order_V.split(layout.rows_K.tolist())):
+        bits_S = layout.bits_KD[bucket, : int(sizes_K[bucket])].long()
+        if kind in FLOATS:
+            codes.append(_rounded(table_VD[members_R, : len(bits_S)], FLOATS[kind]))
+        else:
+            scales.append(fit_scales(table_VD[members_R, : len(bits_S)].float(), bits_S))
+            codes += _coded(table_VD, members_R, bits_S, scale_of(scales[-1]))
+    empty = torch.zeros(0, dtype=FLOATS.get(kind, torch.uint8))
+    packed = {"codes": torch.cat([empty, *codes]), "rows": smallest(layout.rows_K), "sizes": smallest(sizes_K)}
+    if kind not in FLOATS:
+        packed["scales"] = torch.cat(scales)
+    if kind == "mixed":
+        packed["bits"] = _nibbles(layout.bits_KD[layout.bits_KD > 0])
+    return packed
 
 
-def pack(table_VD: Tensor, sizes_V: Tensor, precision: str) -> dict[str, Tensor]:
-    """The tensors of the ragged table: `values` [N], `boundaries` int64 [D + 2] and, in int8, `scales` fp16 [S].
+def _rounded(block: Tensor, dtype: torch.dtype) -> Tensor:
+    rounded = block.to(dtype).flatten()
+    if not bool(torch.isfinite(rounded).all()):
+        raise ValueError(f"the table holds numbers that are not finite in {dtype}")
+    return rounded
 
-    int8 is symmetric by row: value = code * scale, scale = max |value| / 127, rounded to fp16 before coding.
-    """
-    dim = table_VD.shape[1]
-    order_V, _ = order_by_size(sizes_V)
-    sorted_V = sizes_V[order_V]
-    counts_O = torch.bincount(sorted_V, minlength=dim + 1)
-    boundaries = torch.cat([torch.zeros(1, dtype=torch.int64), counts_O.cumsum(0)])
-    parts, scales = [], []
-    for size in range(1, dim + 1):
-        members = order_V[boundaries[size] : boundaries[size + 1]]
-        block = table_VD[members, :size].float().cpu()
-        if precision == "int8":
-            scale_R1 = (
-                (block.abs().amax(dim=1, keepdim=True) / 127).half().clamp(min=torch.finfo(torch.float16).tiny)
-                if len(block)
-                else block[:, :1].half()
-            )
-            block = (block / scale_R1.float()).round().clamp(-127, 127)
-            scales.append(scale_R1.flatten())
-        parts.append(block.to(DTYPES[precision]).flatten())
-    packed = {"values": torch.cat(parts), "boundaries": boundaries}
-    return {**packed, "scales": torch.cat(scales)} if precision == "int8" else packed
+
+def _coded(table_VD: Tensor, members_R: Tensor, bits_S: Tensor, scale_S: Tensor) -> Iterator[Tensor]:
+    """The bits of a bucket's rows, chunk by chunk."""
+    for chunk in members_R.split(CHUNK_ROWS):
+        yield bit_stream(encode(table_VD[chunk, : len(bits_S)].float(), scale_S, bits_S), bits_S)
+
+
+def _nibbles(values_S: Tensor) -> Tensor:
+    """Numbers below 16, two in a byte, the first in the lower half."""
+    even = torch.cat([values_S, values_S.new_zeros(len(values_S) % 2)])
+    return even[0::2] | even[1::2] << 4
+
+
+def _of_nibbles(packed: Tensor, count: int) -> Tensor:
+    """The inverse of `_nibbles`, int64 [count]."""
+    return torch.stack([packed & 15, packed >> 4], dim=1).flatten()[:count].long()
 
 
 class PackedEmbedding(nn.Module):
-    """Lookup in a ragged table: packed rows int64 [M] to vectors fp32 [M, D].
+    """Lookup in a packed table: packed rows int64 [M] to vectors fp32 [M, D].
+
+    Args:
+        tensors: what `pack` made; further tensors (a basis) are left aside.
+        dim: D.
 
     Raises:
         ValueError: the tensors do not belong together.
     """
 
-    def __init__(self, values: Tensor, boundaries: Tensor, scales: Tensor | None = None) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], dim: int) -> None:
         super().__init__()
-        self.dim = len(boundaries) - 2
-        if boundaries.dtype != torch.int64 or boundaries.ndim != 1 or self.dim < 1:
-            raise ValueError(f"the table's boundaries have the type {boundaries.dtype} and the shape {tuple(boundaries.shape)}")
-        self.register_buffer("values", values)
-        self.register_buffer("boundaries", boundaries)
-        self.register_buffer("scales", scales)
-        size_O = torch.arange(self.dim + 1)
-        numbers_O = (boundaries[1:] - boundaries[:-1]) * size_O
-        self.register_buffer("first_number_O", numbers_O.cumsum(0) - numbers_O, persistent=False)
-        if int(boundaries[0]) != 0 or bool((boundaries.diff() < 0).any()):
-            raise ValueError("the table's boundaries do not rise from 0")
-        if values.shape != (int(numbers_O.sum()),) or values.dtype not in DTYPES.values():
-            raise ValueError(
-                f"the table holds {values.dtype} {tuple(values.shape)} where its boundaries ask for {int(numbers_O.sum())} numbers"
-            )
-        if (values.dtype == torch.int8) != (scales is not None) or (scales is not None and len(scales) != self.rows - int(boundaries[1])):
-            raise ValueError("the table does not hold one scale for each of its int8 rows")
+        self.dim = dim
+        for name in ("codes", "rows", "sizes", "scales", "bits"):
+            self.register_buffer(name, tensors.get(name))
+        bits_KW = self._widths()
+        self.widest = bits_KW.shape[1]
+        self.unit = next((bits for dtype, bits in UNITS.items() if self.codes.dtype == dtype), 1 if self.bits is not None else 8)
+        self._derive_places(bits_KW, self.rows.long())
+        self._derive_values(bits_KW)
 
-    values: Tensor
-    boundaries: Tensor
+    codes: Tensor
+    rows: Tensor
+    sizes: Tensor
     scales: Tensor | None
-    first_number_O: Tensor
+    bits: Tensor | None
+    end_row_K: Tensor
+    start_K: Tensor
+    width_K: Tensor
+    offset_KW: Tensor
+    kept_KW: Tensor
+    mask_KW: Tensor
+    centre_KW: Tensor
+    scale_KW: Tensor
 
     @property
-    def rows(self) -> int:
+    def table_rows(self) -> int:
         """V."""
-        return int(self.boundaries[-1])
+        return int(self.rows.long().sum())
 
     def forward(self, rows_M: Tensor) -> Tensor:
         """Vectors [M, D]: the row's numbers, then zeros."""
-        size_M = torch.searchsorted(self.boundaries, rows_M, right=True) - 1
-        start_M = self.first_number_O[size_M] + (rows_M - self.boundaries[size_M]) * size_M
-        column_D = torch.arange(self.dim, device=rows_M.device)
-        kept_MD = column_D < size_M.unsqueeze(1)
-        place_MD = torch.where(kept_MD, start_M.unsqueeze(1) + column_D, 0)
-        if len(self.values) == 0:
+        if len(self.codes) == 0:
             return torch.zeros(len(rows_M), self.dim, device=rows_M.device)
-        numbers_MD = torch.where(kept_MD, self.values[place_MD].float(), 0.0)
+        bucket_M = torch.searchsorted(self.end_row_K, rows_M, right=True)
+        start_M = self.start_K[bucket_M] + rows_M * self.width_K[bucket_M]
+        kept_MW = self.kept_KW[bucket_M]
+        place_MW = torch.where(kept_MW, start_M.unsqueeze(1) + self.offset_KW[bucket_M], 0)
         if self.scales is None:
-            return numbers_MD
-        scaled_M = (rows_M - self.boundaries[1]).clamp(min=0)
-        if len(self.scales) == 0:
-            return numbers_MD
-        return numbers_MD * self.scales[scaled_M.clamp(max=len(self.scales) - 1)].float().unsqueeze(1)
+            numbers_MW = torch.where(kept_MW, self.codes[place_MW].float(), 0.0)
+        else:
+            codes_MW = self.codes[place_MW] if self.unit == 8 else self._bits_at(place_MW) & self.mask_KW[bucket_M]
+            numbers_MW = (codes_MW + self.centre_KW[bucket_M]) * self.scale_KW[bucket_M]
+        return nn.functional.pad(numbers_MW, (0, self.dim - self.widest))
+
+    def _bits_at(self, place_MW: Tensor) -> Tensor:
+        """The (at least eight) bits from a place on; numbers of up to eight bits lie in two bytes."""
+        byte_MW = place_MW >> 3
+        next_MW = (byte_MW + 1).clamp(max=len(self.codes) - 1)
+        return (self.codes[byte_MW].int() | self.codes[next_MW].int() << 8) >> (place_MW & 7).int()
+
+    def _widths(self) -> Tensor:
+        """Bits of each bucket's dimensions, int64 [K, W], from tensors that are found to belong together."""
+        counts = [self.rows, self.sizes]
+        if any(tensor is None or tensor.ndim != 1 or tensor.dtype not in COUNTS for tensor in counts) or len(self.rows) != len(self.sizes):
+            raise ValueError("the table does not say how many rows and dimensions each of its buckets has")
+        sizes_K = self.sizes.long()
+        if len(sizes_K) == 0 or bool((self.rows < 0).any()) or not 0 <= int(sizes_K.min()) <= int(sizes_K.max()) <= self.dim:
+            raise ValueError(f"the table's buckets do not have 0 to {self.dim} dimensions")
+        kept_KW, scales = torch.arange(int(sizes_K.max())) < sizes_K.unsqueeze(1), int(sizes_K.sum())
+        if self.codes is None or self.codes.ndim != 1 or self.codes.dtype not in (*UNITS, torch.uint8):
+            raise ValueError("the table holds no codes of a known type")
+        coded = self.codes.dtype == torch.uint8
+        expected = {"scales": (scales,) if coded else None, "bits": ((scales + 1) // 2,) if coded and self.bits is not None else None}
+        for name, shape in expected.items():
+            tensor = getattr(self, name)
+            if (tensor is None) != (shape is None) or (tensor is not None and (tensor.shape != shape or tensor.dtype != torch.uint8)):
+                raise ValueError(f"the table's {name} are not those of its buckets")
+        widths = torch.full((scales,), UNITS.get(self.codes.dtype, 8)) if self.bits is None else _of_nibbles(self.bits, scales)
+        if coded and scales and not LEAST_BITS <= int(widths.min()) <= int(widths.max()) <= MOST_BITS:
+            raise ValueError(f"the table's codes do not have {LEAST_BITS} to {MOST_BITS} bits")
+        return torch.zeros(kept_KW.shape, dtype=torch.int64).masked_scatter_(kept_KW, widths)
+
+    def _derive_places(self, bits_KW: Tensor, rows_K: Tensor) -> None:
+        """Where numbers lie, in units of a number (of a bit, where widths are mixed)."""
+        row_bits_K = bits_KW.sum(1)
+        length_K = (rows_K * row_bits_K + 7) // 8 * 8 // self.unit
+        if len(self.codes) != int(length_K.sum()) // (8 if self.unit == 1 else 1):
+            raise ValueError(f"the table holds {len(self.codes):,} codes, which is not what its buckets ask for")
+        self._derive("end_row_K", rows_K.cumsum(0))
+        self._derive("width_K", row_bits_K // self.unit)
+        self._derive("start_K", length_K.cumsum(0) - length_K - (rows_K.cumsum(0) - rows_K) * self.width_K)
+        self._derive("offset_KW", (bits_KW.cumsum(1) - bits_KW) // self.unit)
+
+    def _derive_values(self, bits_KW: Tensor) -> None:
+        """What numbers mean: codes have a mask, a centre and a scale; all are 0 where nothing is kept."""
+        self._derive("kept_KW", bits_KW > 0)
+        if self.scales is not None:
+            self._derive("mask_KW", (1 << bits_KW.int()) - 1)
+            self._derive("centre_KW", torch.where(bits_KW > 0, 0.5 - torch.exp2(bits_KW.float() - 1), 0.0))
+            self._derive("scale_KW", torch.zeros(bits_KW.shape).masked_scatter_(bits_KW > 0, scale_of(self.scales)))
+
+    def _derive(self, name: str, tensor: Tensor) -> None:
+        self.register_buffer(name, tensor.contiguous(), persistent=False)

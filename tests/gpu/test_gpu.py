@@ -9,13 +9,16 @@ from toy import equal_weights, silent, toy, with_settings
 from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins, OrderedTwins
-from amtl.packing.compress import compress, tuning_for
-from amtl.packing.packed_embedding import PackedEmbedding, order_by_size, pack
+from amtl.packing.compress import compress
+from amtl.packing.layout import Layout
+from amtl.packing.packed_embedding import PackedEmbedding, pack
 from amtl.sizing.search import cutting_costs_GO
 from amtl.sizing.sizes import Found, find_sizes
+from amtl.training.control import Control, control_of
 from amtl.training.loop import FitSettings, Trainer, pick_device, predict
 from amtl.training.state import read_state
 from amtl.training.train import train
+from amtl.training.tuning import tuning_for
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -55,17 +58,19 @@ def test_the_layer_masks_alike_and_learns_alike(kind):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "mixed"])
 def test_the_packed_lookup_is_bit_equal(precision):
     torch.manual_seed(0)
-    table, sizes = torch.randn(300, 16), torch.randint(0, 17, (300,))
-    packed = pack(table, sizes, precision)
-    lookup, rows = PackedEmbedding(packed["values"], packed["boundaries"], packed.get("scales")), torch.randint(0, 300, (1000,))
+    table, sizes, rows = torch.randn(300, 16), torch.randint(0, 17, (300,)), torch.randint(0, 300, (1000,))
+    layout = Layout.of_sizes(sizes, torch.arange(300) // 150, 16, "int8" if precision == "mixed" else precision)
+    if precision == "mixed":
+        widths_KD = torch.randint(2, 9, layout.bits_KD.shape, dtype=torch.uint8)
+        layout = replace(layout, bits_KD=torch.where(layout.bits_KD > 0, widths_KD, 0))
+    lookup = PackedEmbedding(pack(table, layout), 16)
     assert torch.equal(lookup(rows), lookup.to(GPU)(rows.to(GPU)).cpu())
     if precision == "fp32":
         masked = MaskedEmbedding(torch.nn.Embedding.from_pretrained(table), sizes).to(GPU)
-        order, _ = order_by_size(sizes)
-        assert torch.equal(lookup(rows.to(GPU)), masked(order[rows].to(GPU)))
+        assert torch.equal(lookup(rows.to(GPU)), masked(layout.order()[0][rows].to(GPU)))
 
 
 @pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
@@ -144,13 +149,14 @@ def test_all_stages_run_from_a_warm_start_to_a_cut_model(backbone, sizes, tmp_pa
     trained.write(tmp_path / "state")
     assert trained.report["device"] == "cuda"
     assert trained.report["warm_start"]["backbone"] == "carried"
-    find_sizes(*parts[:2], trained.model, *parts[2:], None, silent).write(tmp_path / "search")
-    state = read_state(tmp_path / "state")
-    found = Found.read(tmp_path / "search", state.config)
-    tuning = tuning_for(problem.settings, problem.vocabulary, problem.train, problem.validation, silent)
-    result = compress(problem.settings, found, state, problem.vocabulary, tuning, tmp_path / "cache")
+    tuning = tuning_for(*parts, silent)
+    control_of(trained.model, tuning, tmp_path / "cache").write(tmp_path / "search")
+    control = Control.read(tmp_path / "search", problem.config).model
+    find_sizes(*parts[:2], control, *parts[2:], None, silent).write(tmp_path / "search")
+    control = Control.read(tmp_path / "search", problem.config).model
+    result = compress(problem.settings, Found.read(tmp_path / "search", problem.config), control, problem.vocabulary.rows, tuning)
     assert {tensor.device.type for tensor in weights_of(result.model).values()} == {"cpu"}
-    assert {weight.device.type for model in (result.model, result.control) for weight in model.parameters()} == {"cpu"}
+    assert {weight.device.type for model in (result.model, control) for weight in model.parameters()} == {"cpu"}
     assert not result.model.embedding.weight[torch.arange(6) >= result.sizes_V.unsqueeze(1)].any()
 
 

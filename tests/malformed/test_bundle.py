@@ -131,9 +131,9 @@ def test_a_manifest_that_lacks_an_entry_is_refused(folder, key):
     assert refused(folder)
 
 
-@pytest.mark.parametrize(("key", "value"), [("format", 2), ("format", "1"), ("format", None), ("kind", "state"), ("kind", [])])
+@pytest.mark.parametrize(("key", "value"), [("format", 1), ("format", "2"), ("format", None), ("kind", "state"), ("kind", [])])
 def test_another_format_is_refused_as_such(folder, key, value):
-    with pytest.raises(ArtifactError, match="format 1"):
+    with pytest.raises(ArtifactError, match="format 2"):
         amtl.load(resealed(folder, **{key: value}))
 
 
@@ -174,11 +174,13 @@ def test_events_that_are_not_the_model_s_are_refused(folder):
 
 
 TENSORS = {
-    "values": [torch.zeros(3, dtype=torch.int8), torch.zeros(0, dtype=torch.int8), torch.zeros(3), None],
-    "boundaries": [torch.zeros(8, dtype=torch.int64), torch.arange(8) * -1, torch.zeros(8), torch.zeros(0, dtype=torch.int64), None],
-    "scales": [torch.ones(3, dtype=torch.float16), None],
+    "codes": [torch.zeros(3, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8), torch.zeros(3), torch.zeros(3, dtype=torch.int8), None],
+    "rows": [torch.zeros(19, dtype=torch.uint8), torch.arange(19, dtype=torch.int16) * -1, torch.zeros(19), torch.zeros(0), None],
+    "sizes": [torch.full((19,), 7, dtype=torch.uint8), torch.full((19,), -1, dtype=torch.int16), torch.zeros(2, dtype=torch.uint8), None],
+    "scales": [torch.ones(3, dtype=torch.uint8), torch.ones(57, dtype=torch.float16), None],
+    "bits": [torch.zeros(29, dtype=torch.uint8), torch.full((29,), 0x99, dtype=torch.uint8), torch.zeros(3, dtype=torch.uint8)],
     "basis": [torch.zeros(3, 6, dtype=torch.int8), torch.zeros(18, 5, dtype=torch.int8), torch.zeros(18, dtype=torch.int8)],
-    "basis_rows": [torch.tensor([7, 7, 4]), torch.tensor([-1, 13, 6]), torch.tensor([18]), torch.zeros(3, dtype=torch.int64), None],
+    "widest": [torch.tensor([7, 7, 4]), torch.tensor([-1, 13, 6]), torch.tensor([18]), torch.zeros(3, dtype=torch.int64), None],
 }
 
 

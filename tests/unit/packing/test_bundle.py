@@ -17,8 +17,6 @@ from amtl.errors import DataError
 from amtl.files import read_json, write_manifest
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
-from amtl.packing.budget import HEADER_BYTES
-from amtl.packing.packed_embedding import order_by_size
 from amtl.training.loop import predict
 
 CPU = torch.device("cpu")
@@ -72,7 +70,7 @@ def test_a_loaded_bundle_predicts_what_the_masked_model_does(tmp_path, backbone,
 
 
 def test_the_packed_lookup_is_the_masked_one_for_every_value(problem, predictor):
-    masked, (_, packed_V) = masked_model(problem).embedder.lookup, order_by_size(sizes_of(problem))
+    masked, (_, packed_V) = masked_model(problem).embedder.lookup, problem.layout(sizes_of(problem)).order()
     assert torch.equal(predictor.model.embedder.lookup(packed_V), masked(torch.arange(problem.vocabulary.rows)))
 
 
@@ -172,7 +170,7 @@ def test_a_frame_that_cannot_be_read_is_refused_in_words(predictor, frame, messa
 def test_the_folder_holds_what_the_contract_names(folder, problem):
     manifest = read_json(folder / "manifest.json")
     assert {path.name for path in folder.iterdir()} == {"manifest.json", *manifest["files"]} == {"manifest.json", *bundle.FILES}
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["kind"] == "bundle"
     assert manifest["table"] == {"rows": problem.vocabulary.rows, "dim": 6, "precision": "fp32"}
     assert manifest["lineage"] == {"budget": "60%"}
@@ -181,7 +179,7 @@ def test_the_folder_holds_what_the_contract_names(folder, problem):
 
 def test_sizes_and_vocabulary_speak_of_the_same_packed_rows(folder, problem):
     sizes, vocabulary = pl.read_parquet(folder / "sizes.parquet"), pl.read_parquet(folder / "vocabulary.parquet")
-    assert sizes.columns == ["field", "row", "count", "size"]
+    assert sizes.columns == ["field", "row", "count", "size", "bits"]
     assert vocabulary.columns == ["field", "value", "row"]
     both = vocabulary.join(sizes, on=["field", "row"])
     expected = problem.vocabulary.table_rows().with_columns(pl.Series("size", sizes_of(problem).numpy()))
@@ -189,15 +187,16 @@ def test_sizes_and_vocabulary_speak_of_the_same_packed_rows(folder, problem):
     assert len(joined) == problem.vocabulary.rows
     assert (joined["size"] == joined["size_expected"]).all()
     assert (joined["count"] == joined["count_expected"]).all()
-    assert sizes.sort("row")["size"].is_sorted()
+    assert (joined["bits"] == 32 * joined["size"]).all()
+    assert sizes.sort("row").group_by("field", maintain_order=True).agg(pl.col("size").is_sorted())["size"].all()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("rotated", [False, True])
-def test_the_real_header_is_within_its_bound(tmp_path, precision, rotated):
-    written(toy("dlrm"), tmp_path / "bundle", precision, rotated)
-    header = int.from_bytes((tmp_path / "bundle" / "table.safetensors").read_bytes()[:8], "little")
-    assert 8 + header <= HEADER_BYTES
+def test_the_layout_knows_the_file_s_bytes(tmp_path, precision, rotated):
+    problem = toy("dlrm")
+    written(problem, tmp_path / "bundle", precision, rotated)
+    assert (tmp_path / "bundle" / "table.safetensors").stat().st_size == problem.layout(sizes_of(problem), precision).bytes(rotated)
 
 
 def test_identity_is_of_the_content_and_of_nothing_else(tmp_path, problem):
@@ -215,8 +214,8 @@ def test_identity_is_of_the_content_and_of_nothing_else(tmp_path, problem):
     other = toy().model(seed=1)
     retimed = with_settings(problem, events={"label": "bought"})
     different = [
-        replace(contents, sizes_V=more),
-        replace(contents, precision="fp16"),
+        replace(contents, layout=problem.layout(more)),
+        replace(contents, layout=problem.layout(sizes, "fp16")),
         replace(contents, card="# Another\n"),
         replace(contents, events=retimed.settings.events),
         replace(contents, scaling=type(contents.scaling)({"age": 41.0}, {"age": 10.0})),

@@ -16,6 +16,7 @@ from amtl.data.batches import Scaling
 from amtl.data.vocabulary import Vocabulary
 from amtl.model.ctr_model import ModelConfig, build
 from amtl.packing import bundle
+from amtl.packing.layout import Layout
 from amtl.params import EventsParams, TrainParams
 from amtl.release import registry
 
@@ -70,9 +71,8 @@ def write_bundle(path: Path, seed: int = 0) -> Path:
     vocabulary = Vocabulary.empty(EVENTS).grow(counts)
     model = build(ModelConfig.of(EVENTS, TrainParams(dim=4, hidden=(8,))), vocabulary.rows, init_std=1.0)
     sizes_V = torch.arange(vocabulary.rows) % 5
-    contents = bundle.Contents(
-        model, sizes_V, vocabulary, EVENTS, Scaling({"age": 30.0}, {"age": 10.0}), "fp32", {"budget": 0.4}, "# Tiny\n"
-    )
+    layout = Layout.of_sizes(sizes_V, torch.from_numpy(vocabulary.fields_V), 4, "fp32")
+    contents = bundle.Contents(model, layout, vocabulary, EVENTS, Scaling({"age": 30.0}, {"age": 10.0}), {"budget": 0.4}, "# Tiny\n")
     bundle.write(path, contents)
     return path
 

@@ -1,0 +1,93 @@
+"""Numbers in a few bits: uniform codes with one scale a column, fitted to the least squared error, laid bit by bit.
+
+A code c of b bits stands for (c + 1/2 - 2^(b-1)) * scale: *mid-rise*, symmetric, all 2^b codes in use. Against *mid-tread* (a code
+for zero) it has the smaller error on Gaussian, Laplacian, Student-t and two-sided columns: .119 against .149 of the variance at 2
+bits, .0380 against .0411 at 3, equal from 5 bits on; only columns of mostly zeros would prefer mid-tread.
+
+Scales are powers of 2^(1/6), one byte each; a scale at most 6% from the best one costs nothing that can be measured. The fit tries
+them from the one that reaches the largest number down over eight octaves: clipping a few large numbers often pays.
+
+Shapes: R rows, S columns, X any number of rows, D dimensions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+OCTAVE, LOWEST = 6, -24  # steps of the ladder of scales from 2^-24; the last byte stands for 0
+ZERO = 255
+TRIES = 8 * OCTAVE
+FIT_ROWS = 16_384  # rows that a fit looks at, evenly spread
+
+GAUSSIAN_ERROR = (1.0, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.001041, 0.0003035, 0.00008714)
+"""Mean squared error of the best uniform code of 0 to 8 bits for a Gaussian column of variance 1 (Max, 1960)."""
+
+
+def scale_of(step: Tensor) -> Tensor:
+    """The scale that a byte stands for, float32: 2^(step / 6 - 24), and 0 for 255."""
+    ladder = torch.exp2(torch.arange(ZERO, dtype=torch.float64) / OCTAVE + LOWEST).float()
+    return torch.cat([ladder, torch.zeros(1)])[step.long()]
+
+
+def fit_scales(numbers_RS: Tensor, bits_S: Tensor) -> Tensor:
+    """The steps of the scales with the least squared error, uint8 [S].
+
+    Args:
+        numbers_RS: float32, finite. bits_S: bits of each column's codes.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    largest_S = numbers_RS.abs().amax(0) if len(numbers_RS) else torch.zeros(numbers_RS.shape[1])
+    if not bool(torch.isfinite(largest_S).all()):
+        raise ValueError("the table holds numbers that are not finite; they cannot be coded")
+    sample_RS = numbers_RS[:: -(-len(numbers_RS) // FIT_ROWS) or 1]
+    widest_S = torch.ceil((torch.log2(largest_S.double() / _half(bits_S)) - LOWEST) * OCTAVE).clamp(0, ZERO - 1).to(torch.int64)
+    best_S, error_S = torch.full_like(widest_S, ZERO), sample_RS.square().sum(0)
+    for lower in range(TRIES):
+        step_S = (widest_S - lower).clamp(min=0)
+        scale_S = scale_of(step_S)
+        tried_S = (decode(encode(sample_RS, scale_S, bits_S), scale_S, bits_S) - sample_RS).square_().sum(0)
+        better_S = tried_S < error_S
+        best_S, error_S = torch.where(better_S, step_S, best_S), torch.where(better_S, tried_S, error_S)
+    return best_S.to(torch.uint8)
+
+
+def encode(numbers_RS: Tensor, scale_S: Tensor, bits_S: Tensor) -> Tensor:
+    """Codes, uint8 [R, S]; numbers beyond the scale's reach take the outermost code. A scale of 0 takes any code."""
+    half_S = _half(bits_S)
+    codes_RS = (numbers_RS / scale_S.clamp(min=torch.finfo(torch.float32).tiny)).floor_()
+    return torch.minimum(codes_RS.add_(half_S).clamp_(min=0), 2 * half_S - 1).to(torch.uint8)
+
+
+def decode(codes_RS: Tensor, scale_S: Tensor, bits_S: Tensor) -> Tensor:
+    """What codes stand for, float32 [R, S]."""
+    return (codes_RS + (0.5 - _half(bits_S))) * scale_S
+
+
+def bit_stream(codes_RS: Tensor, bits_S: Tensor) -> Tensor:
+    """Rows laid bit by bit, one after the other, each number's lowest bit first, uint8 [ceil(R * sum(bits) / 8)]."""
+    owner_W = torch.repeat_interleave(torch.arange(len(bits_S)), bits_S.long())
+    shift_W = torch.arange(len(owner_W)) - (bits_S.long().cumsum(0) - bits_S)[owner_W]
+    bits_RW = (codes_RS[:, owner_W] >> shift_W.to(torch.uint8)) & 1
+    return torch.from_numpy(np.packbits(bits_RW.numpy().reshape(-1), bitorder="little"))
+
+
+def quantised(weight_XD: Tensor, bits: int = 8) -> Tensor:
+    """What is left of a matrix after codes of so many bits with a scale for each column, float32 [X, D]."""
+    weight_XD = weight_XD.detach().float()
+    bits_D = torch.full((weight_XD.shape[1],), bits)
+    scale_D = scale_of(fit_scales(weight_XD.cpu(), bits_D))
+    return decode(encode(weight_XD.cpu(), scale_D, bits_D), scale_D, bits_D).to(weight_XD.device)
+
+
+def quantised_bytes(rows: int, dim: int, bits: int = 8) -> int:
+    """Bytes of the codes and scales of such a matrix."""
+    return (rows * dim * bits + 7) // 8 + dim
+
+
+def _half(bits_S: Tensor) -> Tensor:
+    """Half the number of codes, float32 [S]."""
+    return torch.exp2(bits_S.float() - 1)
