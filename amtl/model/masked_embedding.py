@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from amtl.data.batches import Bag, Batch
 from amtl.model.twins import AdaptivelyMaskedTwins
 
+CHUNK_ROWS = 2**18
+
 
 class MaskedEmbedding(nn.Module):
     """An embedding whose row i is cut to its first `sizes_V[i]` dimensions; the rest is zero."""
@@ -32,6 +34,12 @@ class MaskedEmbedding(nn.Module):
     def forward(self, rows_M: Tensor) -> Tensor:
         """Masked vectors [M, D]."""
         return self.embedding(rows_M) * self.triangle_OD[self.sizes_V[rows_M]]
+
+    @torch.no_grad()
+    def apply_mask(self) -> None:
+        """Make the stored rows what the forward pass gives."""
+        for rows_ND, sizes_N in zip(self.embedding.weight.split(CHUNK_ROWS), self.sizes_V.split(CHUNK_ROWS), strict=True):
+            rows_ND *= self.triangle_OD[sizes_N]
 
 
 class TwinsEmbedding(nn.Module):

@@ -10,57 +10,40 @@ orthonormal matrix lie in [-1, 1]: codes / 127), and z = e R^-1 uses the inverse
 A field of n < D rows has rank n: its rows are zero from dimension n on (exactly so where R is absorbed; where it is
 rounded, what is left beyond n, below a hundredth of a row, is dropped).
 
-Shapes: V rows, F fields, D dimensions, B events.
+Shapes: V rows, F fields, D dimensions, R rank of a field's rows.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from amtl.data.dataset import Rows
 from amtl.model.ctr_model import CTRModel
+from amtl.sizing.costs import field_chunks
 
 CODES = 127
+FAINT = 1e-3
+"""Occurrences that every row has beside its own in the second moment: rows without history belong to the field too."""
 
 
-def curvature_FDD(model: CTRModel, data: Rows, device: torch.device, rows: int, seed: int) -> Tensor:
-    """G_f = mean over up to `rows` random events of p (1 - p) J J^T, float64 [F, D, D] on the CPU."""
-    model.to(device).eval()
-    total_FDD = torch.zeros(model.config.fields, model.config.dim, model.config.dim, dtype=torch.float64)
-    seen = 0
-    for batch in data.shuffled(4096, seed, 0):
-        batch = batch.to(device)
-        vectors_BFD = model.embedder(batch).detach().requires_grad_()
-        logits_B = model.backbone(vectors_BFD, batch.numbers_BK)
-        (gradient_BFD,) = torch.autograd.grad(logits_B.sum(), vectors_BFD)
-        p_B = torch.sigmoid(logits_B.detach())
-        weighted_BFD = gradient_BFD * (p_B * (1 - p_B)).sqrt()[:, None, None]
-        total_FDD += torch.einsum("bfd,bfe->fde", weighted_BFD, weighted_BFD).double().cpu()
-        seen += len(batch)
-        if seen >= rows:
-            break
-    model.cpu()
-    return total_FDD / max(seen, 1)
-
-
-def balanced_basis(table_VD: Tensor, weight_V: np.ndarray, field_V: np.ndarray, curvature_FDD: Tensor) -> Tensor:
+def balanced_basis(table_VD: Tensor, shown_V: Tensor, field_V: Tensor, curvature_FDD: Tensor) -> Tensor:
     """Q_f of every field, orthonormal columns, float64 [F, D, D].
 
     Args:
-        table_VD: rows as the backbone reads them.
-        weight_V: how often each row is looked up.
+        table_VD: rows as the backbone reads them, on the CPU.
+        shown_V: how often each row is looked up.
         curvature_FDD: G_f.
     """
-    rows_VD = table_VD.double().cpu()
-    basis_FDD = torch.empty_like(curvature_FDD)
-    for field in range(len(curvature_FDD)):
-        members = torch.from_numpy(np.flatnonzero(field_V == field))
-        weight = torch.from_numpy(weight_V[field_V == field].astype(np.float64)) + 1e-3  # rows without history belong to the field too
-        moment_DD = torch.einsum("v,vd,ve->de", weight / weight.sum(), rows_VD[members], rows_VD[members])
-        basis_FDD[field] = _balanced(moment_DD, curvature_FDD[field], min(len(members), len(moment_DD)))
-    return basis_FDD
+    moment_FDD = torch.zeros_like(curvature_FDD)
+    for field, chunk in field_chunks(field_V):
+        rows_ND = table_VD[chunk].double()
+        moment_FDD[field] += (rows_ND * (shown_V[chunk].double() + FAINT).unsqueeze(1)).T @ rows_ND
+    rows_F = torch.bincount(field_V, minlength=len(curvature_FDD)).tolist()
+    balanced = [
+        _balanced(moment_DD, curvature_DD, min(rows, len(moment_DD)))
+        for moment_DD, curvature_DD, rows in zip(moment_FDD, curvature_FDD, rows_F, strict=True)
+    ]
+    return torch.stack(balanced)
 
 
 def _balanced(moment_DD: Tensor, curvature_DD: Tensor, rank: int) -> Tensor:
@@ -75,7 +58,7 @@ def _balanced(moment_DD: Tensor, curvature_DD: Tensor, rank: int) -> Tensor:
 
 
 @torch.no_grad()
-def rotate(model: CTRModel, basis_FDD: Tensor, field_V: np.ndarray) -> Tensor:
+def rotate(model: CTRModel, basis_FDD: Tensor, field_V: Tensor) -> Tensor:
     """Store the table in the basis: predictions stay equal up to rounding. The backbone absorbs the way back if it can.
 
     Returns:
@@ -86,31 +69,21 @@ def rotate(model: CTRModel, basis_FDD: Tensor, field_V: np.ndarray) -> Tensor:
     if not absorbed:
         read_FDD = (read_FDD * CODES).round() / CODES
         model.embedder.register_buffer("basis_FDD", read_FDD.float())
-    table_VD = model.embedding.weight
-    for field, inverse_DD in enumerate(torch.linalg.inv(read_FDD)):
-        members = torch.from_numpy(np.flatnonzero(field_V == field))
-        stored = table_VD[members].double() @ inverse_DD
-        stored[:, len(members) :] = 0
-        table_VD[members] = stored.to(table_VD.dtype)
+    table_VD, inverse_FDD = model.embedding.weight, torch.linalg.inv(read_FDD)
+    rows_F = torch.bincount(field_V, minlength=len(basis_FDD)).tolist()
+    for field, chunk in field_chunks(field_V):
+        stored_ND = table_VD[chunk].double() @ inverse_FDD[field]
+        stored_ND[:, rows_F[field] :] = 0
+        table_VD[chunk] = stored_ND.to(table_VD.dtype)
     return read_FDD
 
 
-def tail_energies(table_VD: Tensor, curvature_FDD: Tensor, read_FDD: Tensor, field_V: np.ndarray) -> Tensor:
-    """What one lookup of each row would lose, about, if the row were cut to t dimensions: z' G z / 2 over its tail.
-
-    Args:
-        table_VD: stored (rotated) rows. curvature_FDD: G_f of the rows as read. read_FDD: R_f.
-
-    Returns:
-        float32 [V, E] for t = 0, D / 8, D / 4, D / 2.
-    """
-    dim = table_VD.shape[1]
-    stored_FDD = read_FDD @ curvature_FDD @ read_FDD.transpose(1, 2)
-    cuts = sorted({0, dim // 8, dim // 4, dim // 2})
-    energies_VE = torch.zeros(len(table_VD), len(cuts))
-    for field, curvature_DD in enumerate(stored_FDD.float()):
-        members = torch.from_numpy(np.flatnonzero(field_V == field))
-        for column, cut in enumerate(cuts):
-            tail = table_VD[members, cut:]
-            energies_VE[members, column] = 0.5 * ((tail @ curvature_DD[cut:, cut:]) * tail).sum(1).clamp(min=0)
-    return energies_VE
+@torch.no_grad()
+def undo_rotation(model: CTRModel, field_V: Tensor) -> None:
+    """Store the table as the backbone reads it: z R in place of z, and no basis beside it. Nothing to do where it was absorbed."""
+    basis_FDD, table_VD = model.embedder.basis_FDD, model.embedding.weight
+    if basis_FDD is None:
+        return
+    for field, chunk in field_chunks(field_V):
+        table_VD[chunk] = (table_VD[chunk].double() @ basis_FDD[field].double()).to(table_VD.dtype)
+    model.embedder.register_buffer("basis_FDD", None)

@@ -164,11 +164,11 @@ def tail_energies(rows_ND: Tensor, curvature_DD: Tensor, size_L1: Tensor) -> Ten
     return energies_NL1.clamp_(min=0)
 
 
-def field_chunks(field_V: Tensor, rows: int = CHUNK_ROWS) -> Iterator[tuple[int, slice]]:
-    """(field, rows) over a table whose fields' rows follow one another, at most `rows` at a time."""
+def field_chunks(field_V: Tensor) -> Iterator[tuple[int, slice]]:
+    """(field, rows) over a table whose fields' rows follow one another, at most `CHUNK_ROWS` at a time."""
     numbers, counts = torch.unique_consecutive(field_V, return_counts=True)
     first = 0
     for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-        for start in range(first, first + count, rows):
-            yield number, slice(start, min(start + rows, first + count))
+        for start in range(first, first + count, CHUNK_ROWS):
+            yield number, slice(start, min(start + CHUNK_ROWS, first + count))
         first += count

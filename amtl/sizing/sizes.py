@@ -20,15 +20,10 @@ from amtl.files import publish_json, publish_tensors, read_tensors
 from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
 from amtl.params import Params
 from amtl.sizing import search
-from amtl.sizing.basis import balanced_basis, curvature_FDD, rotate, tail_energies
-from amtl.sizing.costs import Sample, row_costs, sample_effects
-from amtl.sizing.front import UNSEEN, Front, useful_FL
-from amtl.sizing.levels import size_levels
+from amtl.sizing.front import Front
 from amtl.sizing.paper import train_jointly
-from amtl.sizing.twins import Descent, descend, energy_profiles
+from amtl.sizing.pricing import price
 from amtl.training.loop import pick_device
-
-BASIS_ROWS = 200_000
 
 
 @dataclass(frozen=True)
@@ -94,48 +89,13 @@ def find_sizes(
     if settings.search.sizes == "paper":
         sizes_V, report = train_jointly(settings, shown_V, field_V, model, train, validation, resume, log)
         return Found(model, None, sizes_V, report)
-    return _under_budget(settings, shown_V, field_V, model, train, log)
+    device, seed = pick_device(settings.train.device), settings.train.seed
+    front, report = price(model, field_V, shown_V, train, settings.search, seed, device, log)
+    return Found(model, front, None, {"mode": "budget", **report}, _old(settings, model, train, shown_V, field_V, front))
 
 
-def _under_budget(settings: Params, shown_V: Tensor, field_V: Tensor, model: CTRModel, train: Rows, log: Callable[[str], None]) -> Found:
+def _old(settings: Params, model: CTRModel, train: Rows, shown_V: Tensor, field_V: Tensor, front: Front) -> search.Front:
+    """Until allocation reads the front."""
+    energies = front.costs_VL1[:, :4].contiguous()
     seed, device = settings.train.seed, pick_device(settings.train.device)
-    curvature = curvature_FDD(model, train, device, BASIS_ROWS, seed)
-    read = rotate(model, balanced_basis(model.embedding.weight.detach(), shown_V.numpy(), field_V.numpy(), curvature), field_V.numpy())
-    sample = sample_effects(model, train, field_V, size_levels(model.config.dim), device, settings.search.rows, seed)
-    table_VD = model.embedding.weight.detach()
-    front = priced(sample, table_VD, shown_V, len(train))
-    report: dict[str, Any] = {"mode": "budget", "rows_read": sample.events, "levels": front.size_L1.tolist()}
-    energies = tail_energies(table_VD, curvature, read, field_V.numpy())
-    old = search.search_under_budget(model, train, shown_V, field_V, energies, settings.search, seed, device, lambda text: None)
-    if settings.search.sizes not in ("auto", "twins"):
-        return Found(model, front, None, report, old)
-    energies_VE = energy_profiles(sample, table_VD)
-    descent = descend(shown_V, field_V, energies_VE, front.costs_VL1, front.size_L1, settings.search, seed, log)
-    front = front.with_worth("twins", twins_worth(descent, front))
-    return Found(model, front, None, {**report, **_rungs(descent, model.config.dim)}, old)
-
-
-def priced(sample: Sample, table_VD: Tensor, shown_V: Tensor, events: int) -> Front:
-    """The front of a table by curvature; `sample` is used up.
-
-    Args:
-        shown_V: occurrences of each row in training; a row without any is taken to have `UNSEEN`. events: training events.
-    """
-    lookups_V = (shown_V.clamp(min=UNSEEN) / max(events, 1)).float()
-    costs_VL1 = row_costs(sample, table_VD, lookups_V)
-    return Front(sample.size_L1, costs_VL1, sample.noise_FD, lookups_V, sample.field_V, max(events, 1))
-
-
-def twins_worth(descent: Descent, front: Front) -> Tensor:
-    """What level l is worth over level l - 1 to the twins, float32 [V, L]."""
-    worth_GL = descent.worth(front.size_L1)
-    useful_GL = useful_FL(front.field_V, front.size_L1).repeat_interleave(len(worth_GL) // len(front.noise_FD), dim=0)
-    return (worth_GL * useful_GL)[descent.group_V]
-
-
-def _rungs(descent: Descent, dim: int) -> dict[str, Any]:
-    """What the descent reached, for the report."""
-    numbers = float(descent.values_G.sum()) * dim
-    kept_R = (descent.wanted_RG.round() * descent.values_G).sum(1) / numbers
-    rungs = [{"share": share, "kept": kept} for share, kept in zip(descent.share_R.tolist(), kept_R.tolist(), strict=True)]
-    return {"rungs": rungs, "groups": int((descent.values_G > 0).sum())}
+    return search.search_under_budget(model, train, shown_V, field_V, energies, settings.search, seed, device, lambda text: None)

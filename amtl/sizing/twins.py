@@ -3,12 +3,13 @@
 The twins read a group of rows by frequency and, where the table is trained, by the energy profile of its rows; each field has twins
 of its own. They minimise
 
-    sum_g E_t[C[g, t]] + pressure * log(kept share),          t ~ the ordered head's choice,
+    sum_g C[g, mu_g] + pressure * log(kept share),          mu_g: the size that group g wants,
 
-with C[g, t] what cutting the rows of group g to t dimensions costs (`costs.row_costs`, added up), and a proportional-integral
-controller that sets the pressure so that the kept share follows a target which falls from 1 through the rungs of a ladder. (Training
-them on the cross-entropy under the masks itself was tried first: at a converged model its gradient is noise around zero, and
-small fields lost what they needed.) The size that a group wants at the end of each rung says at which kept share it falls below
+with C[g, t] what cutting the rows of group g to t dimensions costs (`costs.row_costs`, added up; linear between sizes), and a
+proportional-integral controller that sets the pressure so that the kept share follows a target which falls from 1 through the rungs of
+a ladder. (Tried first: the cross-entropy under the masks itself, whose gradient at a converged model is noise around zero; and the
+expectation of C over the head's soft choice, in which the little that a small size costs on one side drowns in the much that the next
+one costs on the other.) The size that a group wants at the end of each rung says at which kept share it falls below
 each level: the price of the level is one over that share.
 
 Shapes: R rungs, G groups, O = D + 1 sizes, V rows, D dimensions, L levels above 0, E energies.
@@ -118,16 +119,24 @@ def _rungs(twins: OrderedTwins, costs_GO: Tensor, settings: SearchParams, log: C
         for step in range(settings.steps):
             reached = min(1.0, (step + 1) / (RAMP * settings.steps))
             target = previous ** (1 - reached) * share**reached
-            pressure = controller.pressure(math.log(max(kept_share(twins), 1e-6) / target))
-            damage = (twins.choices_GO() * costs_GO).sum() / unit
+            wanted_G = twins.wanted_sizes_G()
+            kept = (wanted_G * twins.values_G).sum() / (twins.values_G.sum() * twins.dim)
+            pressure = controller.pressure(math.log(kept.item() / target))
+            damage = _between_sizes(costs_GO, wanted_G).sum() / unit
             optimizer.zero_grad(set_to_none=True)
-            (damage + pressure * torch.log(twins.expected_share())).backward()
+            (damage + pressure * torch.log(kept)).backward()
             optimizer.step()
         previous = share
-        sizes_G = twins.group_sizes()[twins.values_G > 0]
-        cost = damage.item() * unit
+        sizes_G, cost = twins.group_sizes()[twins.values_G > 0], damage.item() * unit
         log(f"rung {share:.0%}: kept {kept_share(twins):.1%}, {len(sizes_G.unique())} sizes, estimated cost {cost:.5f} nats an event")
         yield twins.wanted_sizes_G().detach().clone()
+
+
+def _between_sizes(costs_GO: Tensor, wanted_G: Tensor) -> Tensor:
+    """C[g, mu_g] of real-valued sizes, [G]: linear between the sizes on either side."""
+    lower_G1 = wanted_G.detach().floor().long().clamp(max=costs_GO.shape[1] - 2).unsqueeze(1)
+    lower_cost_G, upper_cost_G = (costs_GO.gather(1, size_G1).squeeze(1) for size_G1 in (lower_G1, lower_G1 + 1))
+    return torch.lerp(lower_cost_G, upper_cost_G, wanted_G - lower_G1.squeeze(1))
 
 
 class Controller:

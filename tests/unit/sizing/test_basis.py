@@ -1,16 +1,17 @@
 """The basis per field: orthonormal, ordered by what matters, and back again without a change of predictions."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import toy, with_settings
+from toy import toy
 
-from amtl.sizing.basis import CODES, balanced_basis, curvature_FDD, rotate, tail_energies
+from amtl.sizing import costs
+from amtl.sizing.basis import CODES, balanced_basis, rotate, undo_rotation
+from amtl.sizing.costs import sample_effects
 
 CPU = torch.device("cpu")
-ONE_FIELD = np.zeros(40, dtype=np.int64)
+ALL = 10**9
 
 
 def random_problem(seed, rows, dim, rank_table, rank_curvature):
@@ -21,8 +22,8 @@ def random_problem(seed, rows, dim, rank_table, rank_curvature):
 
 
 def basis_of(table, curvature, weight=None):
-    weight = np.ones(len(table)) if weight is None else weight
-    return balanced_basis(table, weight, np.zeros(len(table), dtype=np.int64), curvature)[0]
+    weight = torch.ones(len(table)) if weight is None else weight
+    return balanced_basis(table, weight, torch.zeros(len(table), dtype=torch.int64), curvature)[0]
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,46 +77,26 @@ def test_large_energy_that_the_model_ignores_comes_after_small_energy_that_it_re
 
 def test_rows_count_as_often_as_they_are_looked_up():
     table, isotropic = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.eye(2, dtype=torch.float64).unsqueeze(0)
-    assert aligned(basis_of(table, isotropic, np.array([1, 1]))[:, 0], torch.tensor([0.0, 1.0], dtype=torch.float64))
-    assert aligned(basis_of(table, isotropic, np.array([100, 1]))[:, 0], torch.tensor([1.0, 0.0], dtype=torch.float64))
+    assert aligned(basis_of(table, isotropic, torch.tensor([1, 1]))[:, 0], torch.tensor([0.0, 1.0], dtype=torch.float64))
+    assert aligned(basis_of(table, isotropic, torch.tensor([100, 1]))[:, 0], torch.tensor([1.0, 0.0], dtype=torch.float64))
 
 
-def test_fields_do_not_mix():
+def test_fields_do_not_mix_however_rows_are_read():
     torch.manual_seed(0)
     table, curvature = torch.randn(40, 4), torch.stack([torch.eye(4, dtype=torch.float64)] * 2)
-    field = np.arange(40) % 2
-    both = balanced_basis(table, np.ones(40), field, curvature)
+    field_V = (torch.arange(40) >= 25).long()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(costs, "CHUNK_ROWS", 7)
+        both = balanced_basis(table, torch.ones(40), field_V, curvature)
     for own in range(2):
-        torch.testing.assert_close(both[own], basis_of(table[torch.from_numpy(field == own)], curvature[:1]))
-
-
-@pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
-def test_curvature_is_the_mean_of_p_times_one_minus_p_times_the_gradient_s_square(backbone):
-    problem, model = toy(backbone), toy(backbone).model().eval()
-    found = curvature_FDD(model, problem.validation, CPU, 10**9, seed=0)
-    expected = torch.zeros_like(found)
-    for index in range(len(problem.validation)):
-        event = problem.validation.take(torch.tensor([index]))
-        vectors = model.embedder(event).detach().requires_grad_()
-        logit = model.backbone(vectors, event.numbers_BK)[0]
-        (gradient,) = torch.autograd.grad(logit, vectors)
-        p = float(torch.sigmoid(logit.detach()))
-        for field, own in enumerate(gradient[0].double()):
-            expected[field] += p * (1 - p) * torch.outer(own, own) / len(problem.validation)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-9)
-
-
-def test_curvature_is_the_same_every_time_for_dropout_is_off():
-    problem = with_settings(toy(), train={"dropout": 0.5})
-    model = problem.model().train()
-    assert torch.equal(*(curvature_FDD(model, problem.train, CPU, 10**9, seed=0) for _ in range(2)))
+        torch.testing.assert_close(both[own], basis_of(table[field_V == own], curvature[:1]))
 
 
 def rotated(problem, model):
-    shown, field_V = problem.vocabulary.exposures_V(0.1, len(problem.train)), problem.vocabulary.fields_V
-    curvature = curvature_FDD(model, problem.train, CPU, 10**9, seed=0)
-    read = rotate(model, balanced_basis(model.embedding.weight.detach(), shown, field_V, curvature), field_V)
-    return curvature, read
+    shown_V = torch.from_numpy(problem.vocabulary.exposures_V(0.1, len(problem.train)))
+    field_V, ends = torch.from_numpy(problem.vocabulary.fields_V), torch.tensor([0, problem.config.dim])
+    curvature = sample_effects(model, problem.train, field_V, ends, CPU, ALL, seed=0).curvature_FDD
+    return rotate(model, balanced_basis(model.embedding.weight.detach(), shown_V, field_V, curvature), field_V)
 
 
 @pytest.mark.parametrize(("backbone", "dim", "tolerance"), [("mlp", 6, 1e-5), ("mlp", 24, 1e-5), ("dlrm", 6, 1e-5), ("dlrm", 24, 3e-3)])
@@ -132,7 +113,7 @@ def test_predictions_at_full_size_do_not_change(backbone, dim, tolerance):
 def test_rows_come_back_as_z_times_r_and_are_zero_beyond_their_field_s_rank(backbone):
     problem, model = toy(backbone, dim=24), toy(backbone, dim=24).model()
     before = model.embedding.weight.detach().double().clone()
-    _, read = rotated(problem, model)
+    read = rotated(problem, model)
     for field, rows in enumerate(problem.vocabulary.sizes.values()):
         members = torch.from_numpy(problem.vocabulary.fields_V == field)
         stored = model.embedding.weight.detach()[members].double()
@@ -143,7 +124,7 @@ def test_rows_come_back_as_z_times_r_and_are_zero_beyond_their_field_s_rank(back
 
 def test_the_dlrm_s_basis_is_what_int8_codes_give_back_exactly():
     problem, model = toy("dlrm"), toy("dlrm").model()
-    _, read = rotated(problem, model)
+    read = rotated(problem, model)
     codes = (model.embedder.basis_FDD.double() * CODES).round()
     assert codes.abs().max() <= 127
     assert torch.equal((codes / CODES).float(), model.embedder.basis_FDD)
@@ -157,13 +138,10 @@ def test_the_mlp_keeps_no_basis():
 
 
 @pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
-def test_tail_energy_is_half_the_curvature_along_what_a_cut_takes_away(backbone):
-    problem, model = toy(backbone, dim=16), toy(backbone, dim=16).model()
-    curvature, read = rotated(problem, model)
-    stored = model.embedding.weight.detach()
-    energies = tail_energies(stored, curvature, read, problem.vocabulary.fields_V)
-    assert energies.shape == (problem.vocabulary.rows, 4)
-    for row, field in enumerate(problem.vocabulary.fields_V):
-        for column, cut in enumerate([0, 2, 4, 8]):
-            lost = sum(stored[row, j].double() * read[field, j] for j in range(cut, 16))
-            assert float(energies[row, column]) == pytest.approx(float(0.5 * lost @ curvature[field] @ lost), rel=1e-3, abs=1e-7)
+def test_a_rotation_can_be_undone(backbone):
+    problem, model = toy(backbone), toy(backbone).model().eval()
+    rotated(problem, model)
+    before = model(problem.validation).detach()
+    undo_rotation(model, torch.from_numpy(problem.vocabulary.fields_V))
+    assert model.embedder.basis_FDD is None
+    torch.testing.assert_close(model(problem.validation).detach(), before, rtol=1e-4, atol=1e-5)

@@ -1,39 +1,24 @@
-"""What cutting costs, against a loop and against finite differences; the way down the ladder; paper mode on a toy."""
-
-from dataclasses import replace
+"""Searches end to end on a toy, on disk and again: under a budget, and in paper mode."""
 
 import pytest
 import torch
-from toy import Toy, equal_weights, silent, toy, with_settings
+from toy import equal_weights, silent, toy, with_settings
 
 from amtl.errors import ArtifactError
-from amtl.files import publish_tensors, read_tensors
 from amtl.model.ctr_model import TABLE, weights_of
 from amtl.model.masked_embedding import MaskedEmbedding, TwinsEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins
-from amtl.sizing import sizes
-from amtl.sizing.basis import balanced_basis, curvature_FDD, rotate
-from amtl.sizing.search import Front, _Controller, cutting_costs_GO, describe_sizes, kept_share, put_layer_behind
+from amtl.packing.prices import prices
+from amtl.sizing import paper
+from amtl.sizing.levels import describe_sizes
+from amtl.sizing.paper import put_layer_behind
 from amtl.sizing.sizes import Found, find_sizes
+from amtl.sizing.twins import kept_share
 from amtl.training.loop import predict
 from amtl.training.train import train
 
 CPU = torch.device("cpu")
-ALL = 10**9
-
-
-def test_pressure_rises_while_too_much_is_kept_and_falls_to_nothing_below():
-    controller = _Controller()
-    rising = [controller.pressure(0.1) for _ in range(5)]
-    assert rising == sorted(rising)
-    assert rising[0] > 0
-    assert len(set(rising)) == 5
-    assert controller.pressure(-10.0) == 0.0
-    assert 0 < controller.pressure(0.1) < rising[-1]
-    assert all(controller.pressure(-1.0) == 0.0 for _ in range(3))
-
-
-SMALL = {"steps": 80, "learning_rate": 0.03, "ladder": [0.6, 0.3, 0.1], "frequency_groups": 4, "energy_groups": 4, "hidden": [16]}
+SMALL = {"steps": 200, "learning_rate": 0.03, "ladder": [0.6, 0.3, 0.1], "frequency_groups": 4, "energy_groups": 4, "hidden": [16]}
 
 
 @pytest.fixture(scope="module", params=["mlp", "dlrm"])
@@ -48,25 +33,11 @@ def searched(request):
 
 def test_the_search_ends_each_rung_near_its_share(searched):
     _, _, found, lines = searched
+    assert [rung["share"] for rung in found.report["rungs"]] == pytest.approx([0.6, 0.3, 0.1])
     for rung in found.report["rungs"]:
         assert rung["kept"] == pytest.approx(rung["share"], abs=0.06)
-    assert len(found.report["rungs"]) == 3
     assert len(lines) == 3
     assert "rung 60%" in lines[0]
-
-
-def test_the_front_fits_the_table(searched):
-    problem, _, found, _ = searched
-    front = found.front
-    assert front.dim == 12
-    assert front.fields == 3
-    assert torch.equal(front.values_G, torch.bincount(front.group_V, minlength=len(front.values_G)))
-    assert front.wanted_RG.shape == (3, len(front.values_G))
-    assert front.wanted_RG.min() >= 0
-    assert front.wanted_RG.max() <= 12
-    a_field = len(front.values_G) // 3
-    assert (front.group_V // a_field).tolist() == problem.vocabulary.fields_V.tolist()
-    assert front.limit_G.view(3, a_field)[:, 0].tolist() == [min(12, rows) for rows in problem.vocabulary.sizes.values()]
 
 
 def test_the_searched_model_predicts_at_full_size_what_the_trained_one_did(searched):
@@ -75,14 +46,20 @@ def test_the_searched_model_predicts_at_full_size_what_the_trained_one_did(searc
     assert predict(found.model, problem.validation, CPU) == pytest.approx(before, abs=tolerance)
 
 
-def test_what_the_search_cuts_costs_less_than_cutting_all_alike(searched):
-    problem, _, found, _ = searched
-    front = found.front
-    costs = cutting_costs_GO(found.model, problem.train, front.group_V, len(front.values_G), CPU, ALL, seed=0)
-    wanted = front.wanted_RG[1].round().long()
-    kept = float((wanted * front.values_G).sum() / front.values_G.sum())
-    alike = costs.sum(0)
-    assert float(costs.gather(1, wanted.unsqueeze(1)).sum()) < 0.8 * float(torch.lerp(alike[int(kept)], alike[int(kept) + 1], kept % 1))
+def estimated(front, selector, numbers):
+    """Estimated cost of the sizes of a selector that keep about so many numbers a row."""
+    price_VL = prices(front.worth_of(selector), front.size_L1)
+    order = torch.argsort(price_VL.flatten(), descending=True, stable=True)
+    kept = torch.zeros(price_VL.numel(), dtype=torch.int64).index_fill_(0, order[: int(numbers * len(price_VL))], 1).view_as(price_VL)
+    return float(front.costs_VL1.gather(1, kept.sum(1, keepdim=True)).sum())
+
+
+@pytest.mark.parametrize("numbers", [2, 7])
+def test_informed_selectors_cost_less_than_one_size_for_all(searched, numbers):
+    front = searched[2].front
+    alike = estimated(front, "uniform", numbers)
+    assert estimated(front, "curvature", numbers) < 0.5 * alike
+    assert estimated(front, "twins", numbers) < alike
 
 
 def test_a_search_survives_the_disk(searched, tmp_path):
@@ -91,10 +68,17 @@ def test_a_search_survives_the_disk(searched, tmp_path):
     again = Found.read(tmp_path, problem.config)
     assert again.sizes_V is None
     assert equal_weights(weights_of(again.model), weights_of(found.model))
-    assert vars(again.front).keys() == vars(found.front).keys()
-    for name, value in vars(found.front).items():
-        other = getattr(again.front, name)
-        assert torch.equal(other, value) if torch.is_tensor(value) else other == value
+    assert again.front.selectors == found.front.selectors
+    for selector in found.front.selectors:
+        assert torch.equal(again.front.worth_of(selector), found.front.worth_of(selector))
+
+
+def test_a_search_whose_front_is_missing_is_refused(searched, tmp_path):
+    problem, _, found, _ = searched
+    found.write(tmp_path)
+    (tmp_path / "front.safetensors").unlink()
+    with pytest.raises(ArtifactError):
+        Found.read(tmp_path, problem.config)
 
 
 def test_a_search_is_a_function_of_its_inputs():
@@ -102,17 +86,9 @@ def test_a_search_is_a_function_of_its_inputs():
     both = [
         find_sizes(problem.settings, problem.vocabulary, problem.model(), problem.train, problem.validation, None, silent) for _ in range(2)
     ]
-    assert torch.equal(both[0].front.wanted_RG, both[1].front.wanted_RG)
+    assert torch.equal(both[0].front.worth_of("twins"), both[1].front.worth_of("twins"))
+    assert torch.equal(both[0].front.costs_VL1, both[1].front.costs_VL1)
     assert torch.equal(both[0].model.embedding.weight, both[1].model.embedding.weight)
-
-
-def test_a_front_that_lacks_a_tensor_is_refused(searched, tmp_path):
-    searched[2].front.write(tmp_path / "front.safetensors")
-    tensors = read_tensors(tmp_path / "front.safetensors")
-    for name in tensors:
-        publish_tensors(tmp_path / "damaged", {key: tensor for key, tensor in tensors.items() if key != name})
-        with pytest.raises(ArtifactError, match="dvc repro"):
-            Front.read(tmp_path / "damaged")
 
 
 PAPER = {"sizes": "paper", "epochs": 2, "buckets": 8, "learning_rate": 0.05}
@@ -159,7 +135,7 @@ def test_paper_mode_s_sizes_are_the_layer_s_last_ones():
                     twin.biases[-1].zero_()
             return kept[0]
 
-        patch.setattr(sizes, "put_layer_behind", watched)
+        patch.setattr(paper, "put_layer_behind", watched)
         found = find_sizes(problem.settings, problem.vocabulary, model, problem.train, problem.validation, None, silent)
     joint, cut = problem.model(), problem.model()
     for other in (joint, cut):
@@ -196,8 +172,3 @@ def test_the_layer_goes_behind_the_model_s_own_table():
     assert model.embedding is table
     assert model.embedder.lookup.twins is twins
     assert kept_share(twins) == 1.0
-
-
-def test_sizes_are_described():
-    described = describe_sizes(torch.tensor([0, 4, 4, 2]), 4)
-    assert described == {"mean_size": 2.5, "distinct_sizes": 3, "kept_share": 0.625, "histogram": {"0": 1, "2": 1, "4": 2}}
