@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from amtl.errors import BudgetError
-from amtl.sizing.search import Front
+from amtl.sizing.front import Front
 
 NUMBER_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 SCALE_BYTES = 2

@@ -19,7 +19,6 @@ from amtl.errors import ArtifactError
 from amtl.files import publish_json, publish_tensors, read_tensors
 from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
 from amtl.params import Params
-from amtl.sizing import search
 from amtl.sizing.front import Front
 from amtl.sizing.paper import train_jointly
 from amtl.sizing.pricing import price
@@ -35,22 +34,18 @@ class Found:
         front: budget mode: what every size of every row costs and is worth; else None.
         sizes_V: paper mode: the size of every table row; else None.
         report: JSON-able.
-        rungs: until allocation reads the front, what it reads instead.
     """
 
     model: CTRModel
     front: Front | None
     sizes_V: Tensor | None
     report: dict[str, Any]
-    rungs: search.Front | None = None
 
     def write(self, folder: Path) -> None:
         """Write model.safetensors, front.safetensors or sizes.safetensors, and report.json."""
         publish_tensors(folder / "model.safetensors", weights_of(self.model))
         if self.front is not None:
             self.front.write(folder / "front.safetensors")
-        if self.rungs is not None:
-            self.rungs.write(folder / "rungs.safetensors")
         (folder / "sizes.safetensors").unlink(missing_ok=True)  # of a search in the other mode
         if self.sizes_V is not None:
             publish_tensors(folder / "sizes.safetensors", {"sizes_V": self.sizes_V})
@@ -69,9 +64,7 @@ class Found:
             sizes_V = read_tensors(folder / "sizes.safetensors")["sizes_V"] if paper else None
         except (ValueError, KeyError) as error:
             raise ArtifactError(f"{folder} holds no search result that can be read ({error}); rerun: dvc repro search") from None
-        if paper:
-            return cls(model, None, sizes_V, {})
-        return cls(model, Front.read(folder / "front.safetensors"), None, {}, search.Front.read(folder / "rungs.safetensors"))
+        return cls(model, None if paper else Front.read(folder / "front.safetensors"), sizes_V, {})
 
 
 def find_sizes(
@@ -91,11 +84,4 @@ def find_sizes(
         return Found(model, None, sizes_V, report)
     device, seed = pick_device(settings.train.device), settings.train.seed
     front, report = price(model, field_V, shown_V, train, settings.search, seed, device, log)
-    return Found(model, front, None, {"mode": "budget", **report}, _old(settings, model, train, shown_V, field_V, front))
-
-
-def _old(settings: Params, model: CTRModel, train: Rows, shown_V: Tensor, field_V: Tensor, front: Front) -> search.Front:
-    """Until allocation reads the front."""
-    energies = front.costs_VL1[:, :4].contiguous()
-    seed, device = settings.train.seed, pick_device(settings.train.device)
-    return search.search_under_budget(model, train, shown_V, field_V, energies, settings.search, seed, device, lambda text: None)
+    return Found(model, front, None, {"mode": "budget", **report})

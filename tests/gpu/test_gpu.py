@@ -12,7 +12,8 @@ from amtl.model.twins import AdaptivelyMaskedTwins, OrderedTwins
 from amtl.packing.compress import compress
 from amtl.packing.layout import Layout
 from amtl.packing.packed_embedding import PackedEmbedding, pack
-from amtl.sizing.search import cutting_costs_GO
+from amtl.sizing.costs import sample_effects
+from amtl.sizing.levels import size_levels
 from amtl.sizing.sizes import Found, find_sizes
 from amtl.training.control import Control, control_of
 from amtl.training.loop import FitSettings, Trainer, pick_device, predict
@@ -134,9 +135,10 @@ def test_bf16_trains():
 @pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
 def test_costs_of_cutting_are_the_cpu_s(backbone):
     problem, model = toy(backbone), toy(backbone).model()
-    group_V = torch.from_numpy(problem.vocabulary.fields_V)
-    one, other = (cutting_costs_GO(model, problem.train, group_V, 3, device, 10**9, seed=0) for device in (CPU, GPU))
-    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-8)
+    field_V = torch.from_numpy(problem.vocabulary.fields_V)
+    one, other = (sample_effects(model, problem.train, field_V, size_levels(6), device, 10**9, seed=0) for device in (CPU, GPU))
+    torch.testing.assert_close(one.effect_VL1, other.effect_VL1, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(one.curvature_FDD, other.curvature_FDD, rtol=1e-3, atol=1e-8)
 
 
 @pytest.mark.parametrize("backbone", ["mlp", "dlrm"])

@@ -15,7 +15,7 @@ import amtl
 from amtl.errors import ArtifactError
 from amtl.files import publish_tensors, read_json, read_tensors, write_manifest
 from amtl.packing import bundle
-from amtl.sizing.search import Front
+from amtl.sizing.front import Front
 from amtl.sizing.sizes import Found
 from amtl.training.loop import FitSettings, Trainer
 from amtl.training.optimizers import Optimizers
