@@ -1,5 +1,7 @@
 """What turns field vectors and numbers into a logit: one module a backbone, all over the seam that `base` describes."""
 
+from collections.abc import Callable
+
 from amtl.model.backbones.base import Backbone, InputColumn, Shape
 from amtl.model.backbones.dcnv2 import DCNv2Backbone
 from amtl.model.backbones.deepfm import DeepFMBackbone
@@ -23,7 +25,12 @@ __all__ = [
     "perceptron",
 ]
 
-BACKBONES = {"mlp": MLPBackbone, "dlrm": DLRMBackbone, "deepfm": DeepFMBackbone, "dcnv2": DCNv2Backbone}
+BACKBONES: dict[str, Callable[[Shape], Backbone]] = {
+    "mlp": MLPBackbone,
+    "dlrm": DLRMBackbone,
+    "deepfm": DeepFMBackbone,
+    "dcnv2": DCNv2Backbone,
+}
 
 
 def build_backbone(kind: str, shape: Shape) -> Backbone:

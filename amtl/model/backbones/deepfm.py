@@ -45,5 +45,5 @@ class DeepFMBackbone(Backbone):
     def rescale(self, scale: float, shift: float) -> None:
         """Fold a calibration of the logit into its three summands."""
         rescale_last(self.first, scale, shift)
-        self.pairs.scale_F *= scale**0.5
+        self.pairs.scale_F.mul_(scale**0.5)
         rescale_last(self.layers, scale, 0.0)

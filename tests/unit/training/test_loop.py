@@ -154,11 +154,13 @@ def test_the_order_of_batches_depends_on_seed_and_epoch_alone(problem):
 GOLDEN = {
     "mlp": [0.6908729, 0.6891303, 0.6677758, 0.6612100, 0.6143091, 0.6121685],
     "dlrm": [0.6866481, 0.6700122, 0.6446012, 0.6150228, 0.5772797, 0.5570871],
+    "deepfm": [0.7051747, 0.6833265, 0.6634695, 0.6568957, 0.6148281, 0.6084498],
+    "dcnv2": [0.6960733, 0.6695421, 0.6453840, 0.6246252, 0.5891032, 0.5613061],
 }
 """Training and validation loss, nats an event, epoch by epoch."""
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
+@pytest.mark.parametrize("backbone", GOLDEN)
 def test_losses_are_the_recorded_ones(backbone):
     history = fitted(toy(backbone), FIT, toy(backbone).model(std=0.1)).progress.history
     found = [entry[key] for entry in history for key in ("loss", "logloss")]

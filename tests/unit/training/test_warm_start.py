@@ -9,6 +9,7 @@ from toy import equal_weights, frame, silent, toy, vocabulary_of, with_settings
 
 from amtl.data.batches import Scaling, encode
 from amtl.data.vocabulary import Vocabulary
+from amtl.model.backbones import BACKBONES
 from amtl.model.ctr_model import TABLE, ModelConfig, build, weights_of
 from amtl.params import EventsParams
 from amtl.training.loop import FitSettings, Trainer
@@ -193,7 +194,7 @@ def test_rows_find_their_values_when_fields_change(problem, parent, fields):
         assert tally["carried"] + tally["dropped"] == problem.vocabulary.sizes.get(field, 0)
 
 
-@pytest.fixture(scope="module", params=["mlp", "dlrm"])
+@pytest.fixture(scope="module", params=BACKBONES)
 def trained(request, tmp_path_factory):
     """A problem, and the state of a model of it after a few steps."""
     chosen = toy(request.param)
@@ -241,7 +242,7 @@ def test_moments_of_shared_columns_and_rows_are_carried_and_others_are_zero(trai
     optimizers = Optimizers(model, 0.01)
     warm_start(model, optimizers, parent, vocabulary, field_names(events))
     moments = optimizers.tensors()
-    first = {"mlp": "backbone.layers.0.weight", "dlrm": "backbone.top.0.weight"}[problem.settings.train.backbone]
+    first = f"backbone.{'top' if problem.config.backbone == 'dlrm' else 'layers'}.0.weight"
     assert moments.keys() == parent.moments.keys()
     for moment in MOMENTS:
         ours, theirs = moments[f"{first}.{moment}"], parent.moments[f"{first}.{moment}"]
