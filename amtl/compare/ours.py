@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from amtl.compare.task import Contender, Method, Task
 from amtl.model.ctr_model import CTRModel
 from amtl.packing.allocation import allocate
-from amtl.packing.compress import cut
+from amtl.packing.cut import cut
 from amtl.packing.layout import Layout
 from amtl.packing.packed_embedding import PackedEmbedding, pack
 from amtl.sizing.levels import describe_sizes
