@@ -2,6 +2,7 @@
 # make test    environment, test suite
 # make check   ruff, types, import boundaries
 # make bench   the benchmark table
+# make results AMTL_DATA=FOLDER   docs/results.md from its raw runs: makes those that are missing (hours); QUICK=1: a look in minutes, in build/
 # make clean   away with stage outputs and tool caches; data, registry and environment stay
 #
 # TORCH=cpu takes PyTorch's CPU build where the default is the CUDA one (make run TORCH=cpu). PYTHON names the interpreter.
@@ -13,7 +14,7 @@ INDEX_cpu := --extra-index-url https://download.pytorch.org/whl/cpu
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input --no-cache-dir
 ENVIRONMENT := eval "$$(.venv/bin/amtl env)"
 
-.PHONY: run test check bench clean install
+.PHONY: run test check bench results clean install
 
 run: .venv/.installed
 	@if [ ! -d data/events ]; then echo "fetching the sample data"; $(ENVIRONMENT) && dvc pull data.dvc; fi
@@ -36,6 +37,9 @@ check: .venv/.installed
 
 bench: .venv/.installed
 	@$(ENVIRONMENT) && python -m benchmarks
+
+results: .venv/.installed
+	@$(ENVIRONMENT) && python -m benchmarks.results $(if $(QUICK),--quick) $(if $(AMTL_DATA),--data "$(AMTL_DATA)")
 
 clean:
 	rm -rf build .amtl .pytest_cache .mypy_cache .ruff_cache .hypothesis

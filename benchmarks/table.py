@@ -6,20 +6,19 @@ python -m benchmarks.table
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from amtl.files import publish_text, read_json
+from benchmarks.results.tables import spread
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-PUBLISHED = "LR .9356/.3076, FM .9671/.2065, DNN .9833/.1622, DeepFM .9842/.1482, DCN-V2 .9845/.1491"
 
 HEAD = """# Benchmarks
 
 Made by `python -m benchmarks.table` from the raw results in `benchmarks/results`; each section names the script that measures it.
-`make bench` measures the step and the pipeline again; the others take minutes to hours and are run by name.
+`make bench` measures the step and the pipeline again; the others take minutes to hours and are run by name. AUC and log loss at each size, beside every peer and on real data: [results](results.md).
 """
 
 
@@ -27,7 +26,6 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     """The whole page."""
     sections = [HEAD]
     for name, section in (
-        ("quality", _quality),
         ("step", _step),
         ("pipeline", _pipeline),
         ("movielens", _movielens),
@@ -38,59 +36,6 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     ):
         sections += [section(results[file], file) for file in sorted(results) if file.split("-")[0] == name]
     return "\n".join(sections)
-
-
-def _quality(raw: dict[str, Any], file: str) -> str:
-    rows, details = [], []
-    for name in dict.fromkeys(run["set"] for run in raw["results"]):
-        runs = [run for run in raw["results"] if run["set"] == name]
-        seeds = len(runs)
-        rows += [
-            _row(name, "one-hot logistic regression", "", [run["logistic"] for run in runs]),
-            _row(name, "fixed, as trained", "0", [run["base"] for run in runs]),
-            _row(name, "**fixed, identical fine-tuning (control)**", "0", [run["budget"]["fixed"] for run in runs]),
-            _row(name, "**amtl, budget 40% in fp32**", _saved(runs, "budget"), [run["budget"] for run in runs]),
-            _row(name, "fixed, the paper mode's further epoch", "0", [run["paper"]["fixed"] for run in runs]),
-            _row(name, "amtl, paper mode", _saved(runs, "paper"), [run["paper"] for run in runs]),
-        ]
-        gap = statistics.mean(run["budget"]["auc"] - run["budget"]["fixed"]["auc"] for run in runs)
-        start, end = (
-            statistics.mean(run["paper"]["search"][key]["mean_size"] for run in runs) for key in ("sizes_at_initialisation", "sizes")
-        )
-        details.append(
-            f"- {name}: budget mode's mean AUC is {gap:+.4f} beside the control's (asked: not below -.0005; {seeds} seeds). Paper mode "
-            f"starts at a mean size of {start:.1f} of 64 (initial bias towards full size) and ends at {end:.1f}: what it saves is what "
-            "comes out of one joint epoch without any term for size."
-        )
-    return f"""## Quality at 60% of the table's bytes saved (fp32)
-
-`python -m benchmarks.quality --data FOLDER --out FILE`, {_machine(raw)}. D = 64, vocabulary of training rows with minimum count 1. ml-1m: mlp
-256-128, random 80/10/10, label rating >= 4. frappe: dlrm 256-128 with batch norm, official split, **train negatives re-drawn**; published for its
-family (BARS, AUC/log loss): {PUBLISHED}. Test AUC and log loss (nats), mean and standard deviation over seeds; checkpoints and settings
-chosen on validation (learning rate, width, dropout and the grouping of values were looked at on test as well while the method was built, on seed 0). Control and compressed model are
-calibrated (Platt) on validation by the same fine-tuning; "as trained" is not. Measured before the values of a list were priced together (`cutting_costs_GO`;
-of these sets only ml-1m has a list field, genres).
-
-| set | model | table bytes saved | AUC | log loss |
-|---|---|---|---|---|
-{chr(10).join(rows)}
-
-{chr(10).join(details)}
-"""
-
-
-def _saved(runs: list[dict[str, Any]], mode: str) -> str:
-    return f"{statistics.mean(run[mode]['saved'] for run in runs):.1%}"
-
-
-def _row(name: str, model: str, saved: str, scores: Iterable[dict[str, float]]) -> str:
-    scores = list(scores)
-    cells = [_spread([score[key] for score in scores]) for key in ("auc", "logloss")]
-    return f"| {name} | {model} | {saved} | {cells[0]} | {cells[1]} |"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
 
 
 def _step(raw: dict[str, Any], file: str) -> str:
@@ -137,7 +82,7 @@ def _movielens(raw: dict[str, Any], file: str) -> str:
     rows = []
     for kind in dict.fromkeys(run["split"] for run in raw["results"]):
         runs = [run["metrics"] for run in raw["results"] if run["split"] == kind]
-        cells = (_spread([run[key] for run in runs]) for key in ("auc", "auc_fixed", "auc_logistic"))
+        cells = (spread([run[key] for run in runs]) for key in ("auc", "auc_fixed", "auc_logistic"))
         rows.append(f"| {kind} | {len(runs)} | {' | '.join(cells)} | {statistics.mean(run['saved'] for run in runs):.1%} |")
     return f"""## MovieLens-100K through the whole pipeline
 

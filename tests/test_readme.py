@@ -34,7 +34,7 @@ def test_every_make_target_is_a_target():
     assert set(re.findall(r"^make ([a-z]+)", README, re.MULTILINE)) <= targets
 
 
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("architecture", "benchmarks", "ingest", "validation", "counting", "schema"))]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("architecture", "benchmarks", "results", "ingest", "validation", "counting", "schema"))]
 
 
 @pytest.mark.parametrize("page", PAGES)

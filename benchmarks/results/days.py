@@ -24,16 +24,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from amtl.compare.ours import read_back
 from amtl.compare.starts import Data, problem
 from amtl.compare.task import Task
 from amtl.data.batches import Batch, batch_spans, encode, permutation
 from amtl.data.vocabulary import Vocabulary
 from amtl.model.ctr_model import CTRModel, restore, weights_of
 from amtl.packing.allocation import allocate
-from amtl.packing.compress import cut
+from amtl.packing.cut import cut, served
 from amtl.packing.layout import Layout, dense_bytes
 from amtl.params import Params
 from amtl.release.evaluate import score
@@ -210,8 +209,7 @@ def packed(task: Task, layout: Layout, day: Day) -> dict[str, Any]:
     model = task.found.model
     cut(model, layout.sizes_V)
     task.finetune(model, distilled=True)
-    model.embedder.lookup = nn.Embedding.from_pretrained(read_back(model.embedding.weight.detach(), layout))
-    return {**scored(model, day.next_day), "bytes": layout.bytes(model.embedder.basis_FDD is not None)}
+    return {**scored(served(model, layout), day.next_day), "bytes": layout.bytes(model.embedder.basis_FDD is not None)}
 
 
 def scored(model: CTRModel, rows: Batch) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from benchmarks.results.days import measure_days
@@ -18,10 +17,3 @@ KINDS: dict[str, Callable[[Experiment, Place], Result]] = {
     "frequency": measure_frequency,
     "days": measure_days,
 }
-
-
-def measure(experiment: Experiment, place: Place) -> Result:
-    """Make a run."""
-    began = time.perf_counter()
-    result = KINDS[experiment.kind](experiment, place)
-    return {**result, "seconds": round(time.perf_counter() - began, 1)}

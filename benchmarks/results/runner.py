@@ -17,7 +17,7 @@ from amtl.files import digest_of
 from benchmarks.machine import describe_machine
 from benchmarks.results.estimate import missing, progress
 from benchmarks.results.experiment import Experiment, Result, Store
-from benchmarks.results.kinds import measure
+from benchmarks.results.kinds import KINDS
 from benchmarks.results.measure import Place, prepare
 
 PATIENCE = 10.0
@@ -64,15 +64,18 @@ def attempt(experiment: Experiment, wanted: Sequence[Experiment], given: Work) -
             if not free:
                 return False
             given.log(f"{progress(wanted, store, given.jobs)} {experiment.title}")
+            began = time.perf_counter()
             made = guarded(lambda: prepare(experiment, given.place), experiment, given)
-        return made and guarded(lambda: keep(experiment, given), experiment, given)
+        return made and guarded(lambda: keep(experiment, given, began), experiment, given)
 
 
-def keep(experiment: Experiment, given: Work) -> None:
-    """Measure a run and write it down."""
-    result = measure(experiment, given.place)
-    given.store.write(experiment, {**result, "machine": describe_machine(), "data_digest": given.place.digest(experiment.data)})
-    given.log(f"   {experiment.title}: {headline(result)}, {result['seconds']:.0f} s")
+def keep(experiment: Experiment, given: Work, began: float) -> None:
+    """Measure a run that began at a moment (`time.perf_counter`), and write it down."""
+    result = KINDS[experiment.kind](experiment, given.place)
+    seconds = round(time.perf_counter() - began, 1)
+    origin = {"machine": describe_machine(), "data_digest": given.place.digest(experiment.data)}
+    given.store.write(experiment, {**result, **origin, "seconds": seconds})
+    given.log(f"   {experiment.title}: {headline(result)}, {seconds:.0f} s")
 
 
 def guarded(step: Callable[[], None], experiment: Experiment, given: Work) -> bool:

@@ -1,0 +1,240 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from amtl.data.batches import Batch
+from amtl.errors import DataError
+from benchmarks import datasets
+from benchmarks.results import __main__ as command
+from benchmarks.results import page, plan, runner
+from benchmarks.results.days import PORTIONS, Portions, like_frequent
+from benchmarks.results.experiment import Experiment, Store
+from benchmarks.results.sections import no_loss, peers
+
+SCOPE = plan.Scope(sets=("ml-1m",), day_sets=(), seeds=2, min_counts=(1,))
+MACHINE = {"processor": "a", "cores": "2", "python": "3.11", "torch": "2", "date": "2026-01-02", "gpu": "none"}
+CONTROL = {"auc": 0.8, "logloss": 0.5, "score": 0.55}
+
+
+def _lost(auc, logloss=0.0):
+    return {"auc": CONTROL["auc"] - auc, "logloss": CONTROL["logloss"] + logloss, "score": CONTROL["score"] - auc}
+
+
+def _method(validation, test=0.0, saved=0.9):
+    return {"validation": _lost(validation), "test": _lost(test), "saved": saved, "bytes": round(1000 * (1 - saved)), "details": {}}
+
+
+def _start():
+    part = {"validation": CONTROL, "test": CONTROL}
+    return {"control": part, "base": part, "logistic": part, "rows": {"table": 10, "train": 5, "validation": 5, "test": 5}}
+
+
+class Finished:
+    """Finished runs: starts always, methods by a rule on their experiment."""
+
+    def __init__(self, rule, seeds=(0,)):
+        self.rule, self.seeds = rule, seeds
+
+    def __call__(self, run):
+        if run.seed not in self.seeds:
+            return None
+        result = _start() if run.kind == "start" else self.rule(run) if run.kind == "method" else None
+        return result and {**result, "experiment": run.identity, "machine": MACHINE, "seconds": 60.0}
+
+
+def _savings(runs, label, precision="mixed"):
+    return [run.choice.get("saved") for run in runs if run.choice.get("method") == label and run.choice["precision"] == precision]
+
+
+def test_a_run_is_known_by_what_decides_it_and_by_nothing_else():
+    run = plan.method(SCOPE, 1, "ml-1m", 0, "rule", "int8", saved=0.9)
+    assert replace(run, section=2, minutes=99).digest == run.digest
+    others = [replace(run, seed=1), replace(run, data="anime"), replace(run, choice={**run.choice, "saved": 0.95})]
+    assert len({run.digest, *(other.digest for other in others)}) == 4
+
+
+def test_a_walk_ends_at_the_second_table_in_a_row_that_loses():
+    find = Finished(lambda run: _method(validation=0.01 if run.choice.get("saved", 0) > 0.96 else 0.0))
+    runs = list(plan.no_loss(SCOPE, 0, 1, find))
+    assert _savings(runs, "curvature") == [0.9, 0.95, 0.97, 0.98]
+    assert _savings(runs, "twins") == _savings(runs, "rule") == [0.97, 0.98]  # asked only where curvature loses
+
+
+def test_a_walk_goes_on_where_the_second_candidate_loses_nothing():
+    def rule(run):
+        return _method(validation=0.01 if run.choice["method"] == "curvature" else 0.0)
+
+    runs = list(plan.no_loss(SCOPE, 0, 1, Finished(rule)))
+    assert _savings(runs, "twins") == list(plan.MIXED_LADDER)
+    assert _savings(runs, "rule") == []
+
+
+def test_later_seeds_look_around_the_first_ones_last_good_table():
+    find = Finished(lambda run: _method(validation=0.01 if run.choice.get("saved", 0) > 0.975 else 0.0))
+    assert _savings(plan.no_loss(SCOPE, 1, 1, find), "curvature") == [0.95, 0.97, 0.98]
+
+
+def test_log_loss_counts_as_a_loss():
+    control = _start()
+    assert plan.passes({"validation": _lost(0.0004, 0.0009)}, control)
+    assert not plan.passes({"validation": _lost(0.0, 0.0011)}, control)
+    assert not plan.passes({"failure": "no table that small"}, control)
+    assert plan.passes(None, control) is None
+
+
+def test_the_best_four_are_ranked_by_validation():
+    ranks = {label: index for index, label in enumerate((*plan.PEERS, *plan.SELECTORS))}
+    find = Finished(lambda run: _method(validation=0.001 * ranks[run.choice["method"]], test=-ranks[run.choice["method"]]))
+    assert plan.best_four(SCOPE, find) == plan.PEERS[:4]
+    assert plan.best_four(SCOPE, lambda run: None) == plan.LIKELY_BEST
+
+
+def test_every_planned_run_is_there_once_and_methods_exist():
+    from amtl.compare.methods import METHODS
+
+    runs = plan.plan(plan.FULL, lambda run: None)
+    assert len({run.digest for run in runs}) == len(runs)
+    assert {run.choice["method"] for run in runs if run.kind == "method"} <= set(METHODS)
+    assert {run.section for run in plan.plan(plan.FULL, lambda run: None, only=[3])} == {3}
+
+
+def test_the_saving_is_chosen_on_validation_and_judged_on_test():
+    def rule(run):
+        saved = run.choice.get("saved", 0.5)
+        return _method(validation=0.0 if saved <= 0.98 else 0.01, test=0.0 if saved <= 0.97 else 0.002, saved=saved)
+
+    find = Finished(rule)
+    ladder = plan.ladders(SCOPE, "ml-1m", 0, 1)["mixed"]
+    chosen = no_loss.smallest(no_loss.points([ladder], [find(plan.start(SCOPE, "ml-1m", 0))], find))
+    assert chosen.saved == pytest.approx(0.98)
+    assert not chosen.loses_nothing("test")
+    assert "loses on test what it did not on validation" in page.text(SCOPE, find)
+
+
+def test_no_saving_is_claimed_from_fewer_seeds_than_were_run():
+    point = no_loss.Point(seeds=3, saved=0.9, bytes=10, methods=("rule",), validation=_difference(0), test=_difference(0))
+    alone = replace(point, seeds=1, saved=0.99)
+    assert no_loss.smallest([point, alone]) == point
+    assert no_loss.smallest([replace(point, validation=_difference(-0.01))]) is None
+
+
+def _difference(auc):
+    return {"auc": auc, "logloss": 0.0}
+
+
+@pytest.mark.parametrize(("theirs", "words"), [((0.79, 0.79), "at or above"), ((0.81, 0.83), "behind mde"), ((0.85, 0.76), "at or above")])
+def test_a_tie_within_one_standard_error_is_no_defeat(theirs, words):
+    ours = {seed: {"test": {"auc": 0.8}} for seed in (0, 1)}
+    rival = {seed: {"test": {"auc": auc}} for seed, auc in enumerate(theirs)}
+    assert words in peers.verdict({(peers.AUTO, 0.9): ours, ("mde", 0.9): rival}, ["mde"], 0.9)
+
+
+def test_a_page_without_runs_says_so_and_is_the_same_every_time():
+    written = page.text(plan.FULL, lambda run: None)
+    assert written == page.text(plan.FULL, lambda run: None)
+    assert "No run is finished" in written
+    assert "**yes**" not in written
+
+
+def test_a_page_of_finished_runs_names_machine_and_reached_targets():
+    find = Finished(lambda run: _method(validation=0.0, saved=run.choice.get("saved", 0.5)), seeds=(0, 1))
+    written = page.text(SCOPE, find)
+    assert "2026-01-02" in written
+    assert "**99.50%**" in written
+    assert "**yes**" in written
+
+
+def test_finished_runs_are_kept_and_locked_ones_left_alone(tmp_path):
+    store, run = Store(tmp_path / "runs", tmp_path / "locks"), plan.start(SCOPE, "ml-1m", 0)
+    assert store.read(run) is None
+    store.write(run, {"control": 1})
+    assert Store(store.runs, store.locks).read(run)["experiment"] == run.identity
+    with store.lock("one") as mine, store.lock("one") as again, store.lock("other") as other:
+        assert (mine, again, other) == (True, False, True)
+
+
+def _work(tmp_path, monkeypatch, kind, runs):
+    monkeypatch.setattr(runner, "KINDS", {"toy": kind})
+    monkeypatch.setattr(runner, "prepare", lambda experiment, place: None)
+    monkeypatch.setattr(runner, "PATIENCE", 0.0)
+
+    class Place:
+        def digest(self, name):
+            return "data"
+
+    store, lines = Store(tmp_path / "runs", tmp_path / "locks"), []
+    given = runner.Work(lambda: runs, store, Place(), lines.append)
+    runner.work(given)
+    return given, lines
+
+
+def _toys(count):
+    return [Experiment(1, "toy", "ml-1m", seed, {}, {}) for seed in range(count)]
+
+
+def test_only_missing_runs_are_made(tmp_path, monkeypatch):
+    made = []
+
+    def kind(experiment, place):
+        made.append(experiment.seed)
+        return {"test": {"auc": 0.7, "logloss": 0.6}}
+
+    runs = _toys(3)
+    _work(tmp_path, monkeypatch, kind, runs[:2])
+    given, lines = _work(tmp_path, monkeypatch, kind, runs)
+    assert made == [0, 1, 2]
+    assert given.store.read(runs[2])["data_digest"] == "data"
+    assert "[2/3" in lines[0]
+
+
+def test_a_run_that_fails_is_said_and_the_others_are_made(tmp_path, monkeypatch):
+    def kind(experiment, place):
+        if experiment.seed == 0:
+            raise ValueError("a defect")
+        return {"failure": "no table that small"}
+
+    runs = _toys(2)
+    given, lines = _work(tmp_path, monkeypatch, kind, runs)
+    assert given.failed == {runs[0].digest}
+    assert given.store.read(runs[1])["failure"]
+    assert any("a defect" in line for line in lines)
+
+
+def test_data_that_changed_are_refused(tmp_path):
+    (tmp_path / "frappe.parquet").write_bytes(b"rows")
+    store, run = Store(tmp_path / "runs", tmp_path / "locks"), plan.start(SCOPE, "frappe", 0)
+    store.write(run, {"data_digest": datasets.source_digest("frappe", tmp_path)})
+    command.check_data([run], store, tmp_path)
+    (tmp_path / "frappe.parquet").write_bytes(b"other rows")
+    with pytest.raises(DataError, match="frappe in .* is not what finished runs were made with"):
+        command.check_data([run], store, tmp_path)
+    with pytest.raises(DataError, match="is not in"):
+        command.check_data([run], store, tmp_path / "nowhere")
+
+
+def test_a_missing_folder_of_data_is_one_line(monkeypatch, capsys):
+    monkeypatch.delenv("AMTL_DATA", raising=False)
+    monkeypatch.setattr("sys.argv", ["results", "--quick"])
+    assert command.main() == 1
+    assert "AMTL_DATA=FOLDER" in capsys.readouterr().err
+
+
+def test_the_portions_of_an_epoch_are_the_epoch():
+    rows = Batch(torch.arange(101).unsqueeze(1), (), torch.zeros(101, 0), torch.zeros(101))
+    seen = [batch.ids_BF for epoch in range(PORTIONS) for batch in Portions(rows).shuffled(4, seed=3, epoch=epoch)]
+    whole = torch.cat([batch.ids_BF for batch in rows.shuffled(4, seed=3, epoch=0)])
+    assert torch.equal(torch.cat(seen).sort(dim=0).values, whole.sort(dim=0).values)
+
+
+def test_later_values_take_the_size_of_like_frequent_ones():
+    sizes = like_frequent(np.array([1, 1, 10, 1000]), torch.tensor([0, 2, 8, 32]), np.array([2, 12, 600]))
+    assert sizes.tolist() == [1, 8, 32]
+
+
+def test_splits_have_their_shares_and_a_split_by_time_is_in_order():
+    drawn = datasets.random_split(1000)
+    assert drawn.value_counts().sort("split")["count"].to_list() == [100, 800, 100]
+    assert datasets.random_split(1000).equals(drawn)
+    assert datasets.split_by_time(10).to_list() == ["train"] * 8 + ["validation", "test"]
