@@ -1,4 +1,8 @@
-"""What others do about large tables, one module a method; each cites its paper and names every deviation."""
+"""What others do about large tables, one module a method; each cites its paper and names every deviation.
+
+All have one deviation in common: they train by `Task.train` or `Task.finetune`, as the product's own tables do, and all but `fixed` learn
+from the control as well.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,6 @@ SHARES = (1 / 32, 1 / 8, 1)
 CONTROLLER_WIDTH = 16
 CONTROLLER_RATE = 1e-3
 BISECTIONS = 50
-DISTILLED = True
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -115,7 +114,7 @@ def autoemb(task: Task, budget: int, precision: str) -> Contender:
     model = task.fresh()
     parts = [Candidate(rows, widths[choice], dim, task.settings.train.init_std) for rows, choice in blocks]
     model.embedder.lookup = BlockEmbedding(block_V, parts, dim)
-    task.train(model, DISTILLED)
+    task.train(model, distilled=True)
     model.embedder.lookup = BlockEmbedding(block_V, [part.served(precision) for part in parts], dim)
     shares = (torch.bincount(choice_V, minlength=len(widths)) / len(choice_V)).tolist()
     details = {"share_of_values": dict(zip(map(str, widths), shares, strict=True))}

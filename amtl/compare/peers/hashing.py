@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from amtl.compare.peers.storage import largest_within, store_by_field, stored_bytes
 from amtl.compare.task import Contender, Task
 
-DISTILLED = True
-
 
 class HashedEmbedding(nn.Module):
     """Values to rows of a smaller table.
@@ -71,6 +69,6 @@ def hashing(task: Task, budget: int, precision: str) -> Contender:
     kept_F = hashed_rows(rows_F, dim, budget, precision)
     model = task.fresh()
     lookup = model.embedder.lookup = HashedEmbedding(rows_F, kept_F, dim, task.settings.train.init_std)
-    task.train(model, DISTILLED)
+    task.train(model, distilled=True)
     store_by_field(lookup.embedding.weight, kept_F, precision)
     return Contender(model, sum(stored_bytes(rows, dim, precision) for rows in kept_F), {"rows": sum(kept_F)})

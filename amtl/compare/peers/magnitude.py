@@ -13,8 +13,6 @@ from __future__ import annotations
 from amtl.compare.peers.sparse import SparseEmbedding, kept_within, sparse_bytes
 from amtl.compare.task import Contender, Task
 
-DISTILLED = True
-
 
 def magnitude(task: Task, budget: int, precision: str) -> Contender:
     """The control, cut to its largest numbers and fine-tuned.
@@ -26,6 +24,6 @@ def magnitude(task: Task, budget: int, precision: str) -> Contender:
     model = task.control
     kept_VD = kept_within(model.embedding.weight.detach().abs(), rows_F, budget, precision, "magnitude")
     lookup = model.embedder.lookup = SparseEmbedding(model.embedding, kept_VD)
-    task.finetune(model, DISTILLED)
+    task.finetune(model, distilled=True)
     lookup.store(rows_F, precision)
     return Contender(model, sparse_bytes(kept_VD, rows_F, precision), {"kept": float(kept_VD.float().mean())})

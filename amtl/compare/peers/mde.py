@@ -22,8 +22,6 @@ from amtl.compare.task import Contender, Task
 ALPHA = 0.3
 """Temperature; the paper's recommendation."""
 
-DISTILLED = True
-
 
 def widths_at(rows_F: list[int], base: int, alpha: float) -> list[int]:
     """Width of each field where the smallest field has the width `base`."""
@@ -75,7 +73,7 @@ def mde(task: Task, budget: int, precision: str) -> Contender:
     model = task.fresh(base)
     parts = [Projected(rows, width, base, task.settings.train.init_std) for rows, width in zip(rows_F, widths_F, strict=True)]
     model.embedder.lookup = BlockEmbedding(task.field_V, parts, base)
-    task.train(model, DISTILLED)
+    task.train(model, distilled=True)
     for part in parts:
         part.store(precision)
     return Contender(model, total(base), {"alpha": ALPHA, "base": base, "widths": dict(zip(task.vocabulary.sizes, widths_F, strict=True))})

@@ -23,10 +23,8 @@ START = -8.0
 """Of s: a threshold of 0.0003, far below any number that matters; the paper starts at -15 and waits longer."""
 
 SEARCH_EPOCHS = 3
-CHECKS = 100
+CHECKS = 50
 """How often an epoch the bytes are counted."""
-
-DISTILLED = True
 
 
 class SoftThresholdEmbedding(nn.Module):
@@ -60,7 +58,7 @@ def pep(task: Task, budget: int, precision: str) -> Contender:
     kept_VD = kept_within(margins_VD, rows_F, budget, precision, "pep")
     model = task.fresh()
     lookup = model.embedder.lookup = SparseEmbedding(model.embedding, kept_VD)
-    task.train(model, DISTILLED)
+    task.train(model, distilled=True)
     lookup.store(rows_F, precision)
     details = {"kept": float(kept_VD.float().mean()), "search_steps": steps}
     return Contender(model, sparse_bytes(kept_VD, rows_F, precision), details)

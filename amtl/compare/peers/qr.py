@@ -22,8 +22,6 @@ from amtl.compare.peers.hashing import stacked
 from amtl.compare.peers.storage import store_by_field, stored_bytes, too_small
 from amtl.compare.task import Contender, Task
 
-DISTILLED = True
-
 
 @dataclass(frozen=True)
 class Tables:
@@ -102,7 +100,7 @@ def quotient_remainder(task: Task, budget: int, precision: str) -> Contender:
     tables = tables_within(rows_F, dim, budget, precision)
     model = task.fresh()
     lookup = model.embedder.lookup = QuotientRemainderEmbedding(rows_F, tables, dim, task.settings.train.init_std)
-    task.train(model, DISTILLED)
+    task.train(model, distilled=True)
     store_by_field(lookup.quotients.weight, tables.quotients_F, precision)
     if any(tables.remainders_F):
         store_by_field(lookup.remainders.weight, tables.remainders_F, precision)
