@@ -6,6 +6,7 @@ Shapes: V values (rows of the table), F fields, G = F * N groups (N a field), S 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ class Groups:
         features_GS: what the twins read of each group, means over its values. The frequency vector: log1p(count) over the
             largest of all, its z-score within the field, rank percentile within the field (1 = most frequent); then, if
             given, the z-scored logs of the energies.
-        alpha_G: sigmoid of the group's z-scored log count.
+        alpha_G: sigmoid of the group's normalised count (`Norm`).
         values_G: how many values the group holds; 0 for the padding of fields with fewer than N groups.
         fields: F.
     """
@@ -32,7 +33,11 @@ class Groups:
     fields: int
 
 
-def group_by_frequency(counts_V: Tensor, field_V: Tensor, groups: int) -> Groups:
+Norm = Literal["log", "raw", "rank"]
+"""What is z-scored within the field to mix the twins: log1p(count), the count, or how many values of the field are rarer."""
+
+
+def group_by_frequency(counts_V: Tensor, field_V: Tensor, groups: int, norm: Norm = "log") -> Groups:
     """Group each field's values by log count into at most `groups` groups; equal counts are never split.
 
     A field with at most `groups` different counts gets one group a count, so grouping loses nothing there; otherwise
@@ -42,12 +47,14 @@ def group_by_frequency(counts_V: Tensor, field_V: Tensor, groups: int) -> Groups
     log_V = torch.log1p(counts_V.double())
     group_V = torch.zeros_like(field_V)
     features_VS = torch.zeros(len(counts_V), 3, dtype=torch.float64)
+    normalised_V = torch.zeros(len(counts_V), dtype=torch.float64)
     for field in range(fields):
         rows = (field_V == field).nonzero().flatten()
         log = log_V[rows]
         group_V[rows] = field * groups + _group_one_field(log, groups)
         features_VS[rows] = _frequency_features(log, float(log_V.max()))
-    return _averaged(group_V, features_VS, fields * groups, fields)
+        normalised_V[rows] = _z_score({"log": log, "raw": counts_V[rows].double(), "rank": features_VS[rows, 2]}[norm])
+    return _averaged(group_V, features_VS, normalised_V, fields * groups, fields)
 
 
 def group_by_frequency_and_energy(
@@ -74,14 +81,15 @@ def group_by_frequency_and_energy(
         features_VS[rows] = torch.cat(
             [_frequency_features(log_V[rows], float(log_V.max())), _z_score((energies_VE[rows].double() + 1e-12).log())], dim=1
         )
-    return _averaged(group_V, features_VS, fields * size, fields)
+    return _averaged(group_V, features_VS, features_VS[:, 1], fields * size, fields)
 
 
-def _averaged(group_V: Tensor, features_VS: Tensor, groups: int, fields: int) -> Groups:
+def _averaged(group_V: Tensor, features_VS: Tensor, normalised_V: Tensor, groups: int, fields: int) -> Groups:
     values_G = torch.bincount(group_V, minlength=groups)
+    weight_G = 1 / values_G.clamp(min=1).double()
     sums_GS = torch.zeros(groups, features_VS.shape[1], dtype=torch.float64).index_add_(0, group_V, features_VS)
-    features_GS = (sums_GS / values_G.clamp(min=1).unsqueeze(1)).float()
-    return Groups(group_V, features_GS, torch.sigmoid(features_GS[:, 1]), values_G, fields)
+    normalised_G = torch.zeros(groups, dtype=torch.float64).index_add_(0, group_V, normalised_V) * weight_G
+    return Groups(group_V, (sums_GS * weight_G.unsqueeze(1)).float(), torch.sigmoid(normalised_G).float(), values_G, fields)
 
 
 def _quantile(numbers: Tensor, quantiles: int) -> Tensor:

@@ -11,8 +11,8 @@ arXiv 2108.11513). For a value i with frequency vector s_i and frequency value q
     m_i     = ttilde M                                               M[j, p] = 1 where p <= j: k ones, then zeros
     e_i     = e_i * m_i
 
-The paper leaves norm() open. On raw counts alpha is about 0.5 for 99% of a Zipf field's values and the twins collapse into
-one averaged MLP, so counts enter as logarithms. Values of one field with (nearly) equal counts form a group and share
+The paper leaves norm() open (`norm`). On raw counts alpha is about 0.5 for 99% of a Zipf field's values and the twins collapse into
+one averaged MLP, so counts enter as logarithms by default. Values of one field with (nearly) equal counts form a group and share
 their frequency vector, so masks are computed once a group and step, never per looked-up value.
 
 Shapes: V values (rows of the table), F fields, G = F * N groups (N a field), S features, D dimensions, O size options.
@@ -27,7 +27,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from amtl.model.frequency import Groups, group_by_frequency
+from amtl.model.frequency import Groups, Norm, group_by_frequency
 
 
 class FieldwiseMLP(nn.Module):
@@ -64,8 +64,10 @@ class AdaptivelyMaskedTwins(nn.Module):
         hidden: widths of the twins' hidden layers.
         groups: most groups a field (see `group_by_frequency`).
         temperature: T > 0 of the softmax.
-        full_bias: initial bias of the option D, so that training starts from (nearly) full sizes.
-        grouped: ready groups of the values, where not frequency alone decides them; `groups` is then ignored.
+        full_bias: initial bias of the option D, so that training starts from (nearly) full sizes; 0 for flat logits.
+        norm: what is z-scored in alpha: the logarithm of the count, the count itself (`raw`) or its rank.
+        single: one MLP in place of the twins, the ablation of the paper; alpha is then not used.
+        grouped: ready groups of the values, where not frequency alone decides them; `groups` and `norm` are then ignored.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class AdaptivelyMaskedTwins(nn.Module):
         groups: int = 64,
         temperature: float = 1.0,
         full_bias: float = 3.0,
+        norm: Norm = "log",
+        single: bool = False,
         grouped: Groups | None = None,
     ) -> None:
         super().__init__()
@@ -86,7 +90,7 @@ class AdaptivelyMaskedTwins(nn.Module):
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {temperature}")
         field_V = torch.zeros(len(counts_V), dtype=torch.int64) if field_V is None else field_V
-        grouped = grouped or group_by_frequency(counts_V, field_V, groups)
+        grouped = grouped or group_by_frequency(counts_V, field_V, groups, norm)
         self.dim, self.temperature, self.fields = dim, temperature, grouped.fields
         self.register_buffer("group_V", grouped.group_V)
         self.register_buffer("features_FNS", grouped.features_GS.view(grouped.fields, -1, grouped.features_GS.shape[1]))
@@ -95,8 +99,9 @@ class AdaptivelyMaskedTwins(nn.Module):
         self.register_buffer("option_O", self._options())
         self.register_buffer("triangle_OD", (torch.arange(dim) < self.option_O.unsqueeze(1)).float())
         widths = [grouped.features_GS.shape[1], *hidden, self._outputs()]
-        self.high, self.low = FieldwiseMLP(grouped.fields, widths), FieldwiseMLP(grouped.fields, widths)
-        for twin in (self.high, self.low):
+        self.high = FieldwiseMLP(grouped.fields, widths)
+        self.low = None if single else FieldwiseMLP(grouped.fields, widths)
+        for twin in filter(None, (self.high, self.low)):
             self._initialise(twin, full_bias)
 
     group_V: Tensor
@@ -117,7 +122,9 @@ class AdaptivelyMaskedTwins(nn.Module):
             twin.biases[-1][..., -1] = full_bias
 
     def blended_GX(self) -> Tensor:
-        """The blend alpha * hAML(s) + (1 - alpha) * lAML(s) for every group."""
+        """The blend alpha * hAML(s) + (1 - alpha) * lAML(s) for every group; of a single MLP, its output."""
+        if self.low is None:
+            return self.high(self.features_FNS).flatten(0, 1)
         blended = self.alpha_FN1 * self.high(self.features_FNS) + (1 - self.alpha_FN1) * self.low(self.features_FNS)
         return blended.flatten(0, 1)
 

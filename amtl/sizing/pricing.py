@@ -8,7 +8,7 @@ Shapes: V rows of the table, L levels above 0, G groups of the twins.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -22,9 +22,12 @@ from amtl.sizing.basis import balanced_basis, rotate, undo_rotation
 from amtl.sizing.costs import Sample, row_costs, sample_effects
 from amtl.sizing.front import UNSEEN, Front, useful_FL
 from amtl.sizing.levels import size_levels
+from amtl.sizing.magnitude import magnitude_worth
 from amtl.sizing.twins import Descent, descend, energy_profiles
 
 BASIS_ROWS = 200_000
+LEARNED = ("twins", "single")
+"""Selectors that are trained."""
 
 
 def price(
@@ -36,11 +39,13 @@ def price(
     seed: int,
     device: torch.device,
     log: Callable[[str], None],
+    also: Collection[str] = (),
 ) -> tuple[Front, dict[str, Any]]:
     """Rotate the model's table into its balanced basis and price it there; predictions stay equal. The model ends on the CPU.
 
     Args:
         shown_V: how often training shows each row. search: `search.sizes` says whether the twins are asked, too.
+        also: further selectors to add to the front: `twins`, `single` (one MLP in their place), `magnitude`.
 
     Returns:
         The front, and a report {"rows_read", "levels"} and, of the twins, {"rungs", "groups"}.
@@ -53,11 +58,14 @@ def price(
     table_VD = model.embedding.weight.detach()
     front = front_of(sample, table_VD, shown_V, len(train))
     report: dict[str, Any] = {"rows_read": sample.events, "levels": front.size_L1.tolist()}
-    if search.sizes not in ("auto", "twins"):
-        return front, report
-    energies_VE = energy_profiles(sample, table_VD)
-    descent = descend(shown_V, field_V, energies_VE, front.costs_VL1, front.size_L1, search, seed, log)
-    return front.with_worth("twins", _worth(descent, front)), {**report, **_rungs(descent, dim)}
+    learned = [name for name in LEARNED if name in also or (name == "twins" and search.sizes in ("auto", "twins"))]
+    if "magnitude" in also:
+        front = front.with_worth("magnitude", magnitude_worth(table_VD, field_V, front.size_L1))
+    energies_VE = energy_profiles(sample, table_VD) if learned else table_VD[:, :0]
+    for name in learned:
+        descent = descend(shown_V, field_V, energies_VE, front.costs_VL1, front.size_L1, search, seed, log, single=name == "single")
+        front, report = front.with_worth(name, _worth(descent, front)), {**_rungs(descent, dim), **report}
+    return front, report
 
 
 def rebase(
@@ -69,6 +77,7 @@ def rebase(
     seed: int,
     device: torch.device,
     log: Callable[[str], None],
+    also: Collection[str] = (),
 ) -> tuple[Front, dict[str, Any]]:
     """`price` for a model whose table is cut (masked, or zero beyond each row's size): predictions stay equal, the mask goes.
 
@@ -80,7 +89,7 @@ def rebase(
         lookup.apply_mask()
         model.embedder.lookup = lookup.embedding
     undo_rotation(model, field_V)
-    return price(model, field_V, shown_V, train, search, seed, device, log)
+    return price(model, field_V, shown_V, train, search, seed, device, log, also)
 
 
 def front_of(sample: Sample, table_VD: Tensor, shown_V: Tensor, events: int) -> Front:

@@ -5,7 +5,7 @@ Shapes: V rows of the table.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,19 @@ def find_sizes(
     validation: Rows,
     resume: Path | None,
     log: Callable[[str], None],
+    also: Collection[str] = (),
 ) -> Found:
-    """Search in the way that params.yaml asks for; `model` is the trained full-width one and is changed."""
+    """Search in the way that params.yaml asks for; `model` is the trained full-width one and is changed.
+
+    Args:
+        resume: folder for checkpoints of the joint training in paper mode.
+        also: further selectors for the front (`pricing.price`).
+    """
     shown_V = torch.from_numpy(vocabulary.exposures_V(settings.train.unknown_rate, len(train)))
     field_V = torch.from_numpy(vocabulary.fields_V)
     if settings.search.sizes == "paper":
         sizes_V, report = train_jointly(settings, shown_V, field_V, model, train, validation, resume, log)
         return Found(model, None, sizes_V, report)
     device, seed = pick_device(settings.train.device), settings.train.seed
-    front, report = price(model, field_V, shown_V, train, settings.search, seed, device, log)
+    front, report = price(model, field_V, shown_V, train, settings.search, seed, device, log, also)
     return Found(model, front, None, {"mode": "budget", **report})

@@ -86,15 +86,25 @@ def descend(
     settings: SearchParams,
     seed: int,
     log: Callable[[str], None],
+    single: bool = False,
 ) -> Descent:
     """Train the twins down the ladder.
 
     Args:
         energies_VE: what they read of each trained row beside its frequency (`energy_profiles`). costs_VL1: as in `Front`.
+        single: one MLP in place of the twins.
     """
     torch.manual_seed(seed)
     grouped = group_by_frequency_and_energy(counts_V, field_V, energies_VE, settings.frequency_groups, settings.energy_groups)
-    twins = OrderedTwins(counts_V, int(size_L1[-1]), field_V, hidden=settings.hidden, temperature=settings.temperature, grouped=grouped)
+    twins = OrderedTwins(
+        counts_V,
+        int(size_L1[-1]),
+        field_V,
+        hidden=settings.hidden,
+        temperature=settings.temperature,
+        single=single,
+        grouped=grouped,
+    )
     costs_GO = group_costs(grouped, costs_VL1, size_L1)
     rungs = list(_rungs(twins, costs_GO, settings, log))
     return Descent(torch.tensor(settings.ladder), torch.stack(rungs), twins.group_V, twins.values_G)

@@ -44,6 +44,21 @@ def test_features_and_alpha_are_the_formula():
         assert float(grouped.alpha_G[group]) == pytest.approx(1 / (1 + math.exp(-expected[1])), abs=1e-6)
 
 
+@pytest.mark.parametrize("norm", ["log", "raw", "rank"])
+def test_alpha_is_the_sigmoid_of_the_z_score_of_what_is_asked_for(norm):
+    grouped = group_by_frequency(COUNTS, FIELDS, 8, norm)
+    for value in range(len(COUNTS)):
+        members = [other for other in range(len(COUNTS)) if FIELDS[other] == FIELDS[value]]
+        numbers = {
+            "log": [math.log1p(int(COUNTS[member])) for member in members],
+            "raw": [int(COUNTS[member]) for member in members],
+            "rank": [frequency_vector(member)[2] for member in members],
+        }
+        expected = 1 / (1 + math.exp(-z_scores(numbers[norm])[members.index(value)]))
+        assert float(grouped.alpha_G[grouped.group_V[value]]) == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(grouped.features_GS, group_by_frequency(COUNTS, FIELDS, 8).features_GS)
+
+
 def test_more_counts_than_groups_are_cut_into_intervals_of_log_count():
     counts = torch.arange(0, 5000, 7)
     grouped = group_by_frequency(counts, torch.zeros_like(counts), 4)

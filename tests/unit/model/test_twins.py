@@ -206,6 +206,16 @@ def test_twins_share_no_weights():
     assert not set(map(id, twins.high.parameters())) & set(map(id, twins.low.parameters()))
 
 
+def test_a_single_aml_is_one_mlp_without_alpha():
+    torch.manual_seed(0)
+    counts = torch.tensor([50, 9, 9, 1])
+    single = AdaptivelyMaskedTwins(counts, 4, hidden=(3,), single=True)
+    assert {name.partition(".")[0] for name, _ in single.named_parameters()} == {"high"}
+    assert torch.equal(single.logits_GO(), single.high(single.features_FNS)[0])
+    single.masks_GD().sum().backward()
+    assert all(weight.grad is not None for weight in single.parameters())
+
+
 def test_ordered_logits_are_a_bump_around_the_wanted_size():
     twins = layer(OrderedTwins, dim=32)
     for value in range(len(COUNTS)):

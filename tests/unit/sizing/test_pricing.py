@@ -14,10 +14,10 @@ CPU = torch.device("cpu")
 SMALL = {"steps": 30, "learning_rate": 0.03, "ladder": [0.6, 0.3], "frequency_groups": 4, "energy_groups": 4, "hidden": [16]}
 
 
-def priced(problem, model, how=price, **search):
+def priced(problem, model, how=price, also=(), **search):
     settings = with_settings(problem, search={**SMALL, **search}).settings.search
     shown_V = torch.from_numpy(problem.vocabulary.exposures_V(0.01, len(problem.train)))
-    return how(model, torch.from_numpy(problem.vocabulary.fields_V), shown_V, problem.train, settings, 0, CPU, silent)
+    return how(model, torch.from_numpy(problem.vocabulary.fields_V), shown_V, problem.train, settings, 0, CPU, silent, also)
 
 
 def trained(backbone, dim=12):
@@ -44,6 +44,15 @@ def test_the_front_fits_the_table(backbone):
         worth = front.worth_of(selector)
         assert worth.shape == (rows, 12)
         assert worth.min() >= 0
+
+
+def test_further_selectors_are_added_on_demand():
+    problem, model = trained("mlp")
+    front, _ = priced(problem, model, sizes="curvature", also=("magnitude", "single"))
+    assert set(front.selectors) == {"curvature", "rule", "uniform", "magnitude", "single"}
+    assert torch.equal(front.worth_of("magnitude"), model.embedding.weight.detach().square())
+    assert (front.worth_of("single") >= 0).all()
+    assert not torch.equal(front.worth_of("single"), priced(problem, model, sizes="twins")[0].worth_of("twins"))
 
 
 def test_only_the_twins_are_asked_for_the_twins_worth():
