@@ -2,7 +2,7 @@
 
 1. find its nn.Embedding and nn.EmbeddingBag tables (`tables`),
 2. read from its own forward passes what each row is worth at each size (`trace`, `measure`),
-3. divide the budget among the tables at one price of a bit (`shares`), and lay each out (`amtl.packing.allocation`),
+3. divide the budget among the tables at one price of a bit (`shares`), and lay each out (`layouts`),
 4. copy the model with masked tables for the user to train, if asked, and with packed tables in the end (`copies`, `packed`).
 """
 
@@ -16,20 +16,16 @@ from torch import nn
 
 from amtl.anymodel.calls import OUTPUTS, Forward, default_forward
 from amtl.anymodel.copies import copy_with
+from amtl.anymodel.layouts import layouts_within, least_bytes
 from amtl.anymodel.lookup import RotatedTable, stand_in
 from amtl.anymodel.measure import Measured, measure
 from amtl.anymodel.packed import masked_table, packed_table, state_bytes, stored_rows
 from amtl.anymodel.report import Report, TableReport
-from amtl.anymodel.row_index import index_bytes
-from amtl.anymodel.shares import budget_shares
 from amtl.anymodel.tables import LEAST_BYTES, Table, find_tables
 from amtl.anymodel.trace import Trace
 from amtl.errors import BudgetError, ParamsError
-from amtl.packing.allocation import allocate
 from amtl.packing.layout import PRECISIONS, Layout
 from amtl.params import parse_budget
-
-SELECTOR = "curvature"
 
 
 class Compressed(NamedTuple):
@@ -82,10 +78,15 @@ def compress_model(
         raise ParamsError(f"output={output!r}: it is one of {', '.join(OUTPUTS)}, or None to find out")
     found = find_tables(model, tables)
     small = [table for table in found if table.bytes < LEAST_BYTES]
+    if len(small) == len(found):
+        raise ParamsError(f"all tables of the model are smaller than {LEAST_BYTES:,} bytes: there is nothing to pack")
     budget_bytes = _budget_bytes(budget, found)
     trace = Trace(model, loader, [table for table in found if table not in small], forward or default_forward, output, rows, seed)
     measured = measure(trace)
-    layouts = _layouts(measured, budget_bytes - sum(table.bytes for table in small), precision)
+    kept_bytes = sum(table.bytes for table in small)
+    if (least := least_bytes(measured) + kept_bytes) > budget_bytes:
+        raise BudgetError(f"a budget of {budget_bytes:,} bytes cannot be met: with nothing kept, tables take {least:,} bytes; raise it")
+    layouts = layouts_within(measured, budget_bytes - kept_bytes, precision)
     packed = _packed(model, measured, layouts, finetune)
     reports = [_kept(table) for table in small] + [_reported(*parts) for parts in zip(measured, layouts, packed.tables, strict=True)]
     order = [table.name for table in found]
@@ -102,39 +103,6 @@ def _budget_bytes(budget: float | str, tables: list[Table]) -> int:
         return parse_budget(budget, sum(table.bytes for table in tables))
     except ValueError as error:
         raise BudgetError(f"budget: {error}") from None
-
-
-def _layouts(tables: list[Measured], budget_bytes: int, precision: str) -> list[Layout]:
-    """A layout for each table; what one does not need goes to the next larger one."""
-    shares = budget_shares(tables, budget_bytes, precision)
-    layouts: dict[int, Layout] = {}
-    spare = 0
-    for place in sorted(range(len(tables)), key=shares.__getitem__):
-        allowed = shares[place] + spare
-        layouts[place] = _layout(tables[place], allowed, precision)
-        spare = allowed - _bytes(tables[place], layouts[place])
-    return [layouts[place] for place in range(len(tables))]
-
-
-def _layout(table: Measured, budget_bytes: int, precision: str) -> Layout:
-    """The layout of one table whose file and index stay within a budget. Nothing is kept of a table whose index alone is too large."""
-    rows, dim = table.stored_VD.shape
-    layout = Layout.of_sizes(torch.zeros(rows, dtype=torch.int64), table.front.field_V, dim, "fp32")
-    reserved = index_bytes(rows, len(table.front.size_L1))
-    for _ in range(2):  # the second time with what fewer buckets leave of the reserve
-        try:
-            tried = allocate(table.front, SELECTOR, table.stored_VD, budget_bytes - reserved, precision, table.basis_DD is not None)
-        except BudgetError:
-            break
-        if _bytes(table, tried) > budget_bytes:
-            break
-        layout, reserved = tried, index_bytes(rows, len(tried.bits_KD))
-    return layout
-
-
-def _bytes(table: Measured, layout: Layout) -> int:
-    """Bytes of a table's file and index."""
-    return layout.bytes(table.basis_DD is not None) + index_bytes(len(table.stored_VD), len(layout.bits_KD))
 
 
 class _Packed(NamedTuple):

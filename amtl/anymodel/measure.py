@@ -23,9 +23,6 @@ from amtl.sizing.costs import Looked, Sample, row_costs
 from amtl.sizing.front import UNSEEN, Front
 from amtl.sizing.levels import size_levels
 
-MOST_LEVELS = 15
-"""Levels above 0: with size 0 that makes 16 buckets, whose number takes half a byte a row."""
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -57,7 +54,7 @@ def measure(trace: Trace) -> list[Measured]:
             raise ParamsError(f"no event of the loader looks up the table {table.name!r}: leave it out with tables=[...]")
     bases = [_basis(weight_VD, sample) for weight_VD, sample in zip(weights, first, strict=True)]
     stored = [_stored(weight_VD, basis_DD) for weight_VD, basis_DD in zip(weights, bases, strict=True)]
-    second = [_sample(stored_VD, size_levels(stored_VD.shape[1], MOST_LEVELS)) for stored_VD in stored]
+    second = [_sample(stored_VD, size_levels(stored_VD.shape[1])) for stored_VD in stored]
     for lookups in trace.lookups():
         _add(second[lookups.table], lookups, stored[lookups.table], bases[lookups.table])
     return [

@@ -1,103 +1,140 @@
-"""Where a table row lies among packed rows, at a fraction of a byte to a byte a row.
+"""Where a table row lies among packed rows, in about as many bits a row as its bucket has information.
 
 Packed rows are sorted by bucket, and by table order within a bucket. A user's ids are table rows, so the way from one to the other is
-part of the packed table. A permutation would take four bytes a row: more than is left of a row when 98% is saved. Instead each
-row's bucket is kept in 1, 2, 4 or 8 bits, with the number of rows of each bucket before every block of rows; the rank within the block
-is counted when a row is looked up (Jacobson's rank directory, FOCS 1989, with one level).
+part of the packed table; a permutation would take four bytes a row, more than is left of a row when 98% is saved. A Huffman-shaped
+wavelet tree (Grossi, Gupta and Vitter, SODA 2003; Mäkinen and Navarro, CPM 2005) holds it in the entropy of the buckets: each inner
+node has one bit for each row below it, which says on which side the row's bucket lies; the number of equal bits before it is the row's
+place among the rows on that side, and at the leaf its rank within the bucket. Counts of ones before every 512 bits make that quick.
 
-Shapes: V rows, K buckets, C blocks, M looked-up rows, R rows of a block.
+Shapes: V rows, K buckets, M looked-up rows, Y bytes of a block.
 """
 
 from __future__ import annotations
 
+import heapq
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-ROWS_A_CODE = 32
-"""Rows of a block for each code that its bits can tell: counts, of four bytes, then take at most an eighth of a byte a row."""
+BLOCK_BYTES = 64
+BLOCK = 8 * BLOCK_BYTES
+
+
+@dataclass(frozen=True)
+class _Node:
+    """An inner node of the tree, or a leaf.
+
+    Attributes:
+        rows: rows below it. buckets: buckets below it; a leaf has one. sides: the nodes for bit 0 and bit 1.
+    """
+
+    rows: int
+    buckets: tuple[int, ...]
+    sides: tuple[_Node, _Node] | None = None
 
 
 class RowIndex(nn.Module):
-    """Table rows to packed rows. Its buffers are empty where there is one bucket: rows then lie as they were.
+    """Table rows to packed rows.
 
     Args:
-        codes: uint8, bucket of each row, `bits` each, the first row in the lowest bits.
-        before_CK: int32 (int64 from 2^31 rows), rows of each bucket before each block.
-        rows_K: rows of each bucket (they are the packed table's, and not stored again).
+        bits: uint8, the bits of all inner nodes in depth-first order, each node's from a byte on, the first row in the lowest bit.
+        ones: int32 (int64 from 2^31 rows), ones of the node before each of its blocks, nodes one after the other.
+        rows_K: rows of each bucket, which the packed table holds; the tree follows from them.
+
+    Raises:
+        ValueError: the tensors do not belong together.
     """
 
-    def __init__(self, codes: Tensor, before_CK: Tensor, rows_K: Tensor) -> None:
+    def __init__(self, bits: Tensor, ones: Tensor, rows_K: Tensor) -> None:
         super().__init__()
-        self.register_buffer("codes", codes)
-        self.register_buffer("before_CK", before_CK)
+        self.register_buffer("bits", bits)
+        self.register_buffer("ones", ones)
+        self.tree = _huffman(rows_K.tolist())
         self.register_buffer("first_K", rows_K.long().cumsum(0) - rows_K, persistent=False)
+        self.register_buffer("ones_of_byte", torch.tensor([byte.bit_count() for byte in range(256)], dtype=torch.int16), persistent=False)
+        if bits.nbytes + ones.nbytes != index_bytes(rows_K):
+            raise ValueError("the index of rows does not fit the table's buckets")
 
-    codes: Tensor
-    before_CK: Tensor
+    bits: Tensor
+    ones: Tensor
     first_K: Tensor
+    ones_of_byte: Tensor
 
     @classmethod
     def of(cls, bucket_V: Tensor, buckets: int) -> RowIndex:
         """The index of rows that lie in these buckets."""
         rows_K = torch.bincount(bucket_V, minlength=buckets)
-        if buckets == 1:
-            return cls(torch.empty(0, dtype=torch.uint8), torch.empty(0, 1, dtype=torch.int32), rows_K)
-        rows = _rows_of_block(buckets)
-        blocks = -(-len(bucket_V) // rows)
-        in_block_CK = torch.bincount(torch.arange(len(bucket_V)) // rows * buckets + bucket_V, minlength=blocks * buckets).view(
-            blocks, buckets
-        )
-        before_CK = in_block_CK.cumsum(0) - in_block_CK
-        narrow = torch.int32 if len(bucket_V) < 2**31 else torch.int64
-        return cls(_packed(bucket_V, _bits(buckets)), before_CK.to(narrow), rows_K)
+        bits, ones = [torch.empty(0, dtype=torch.uint8)], [torch.empty(0, dtype=_count_type(len(bucket_V)))]
+        waiting = [(_huffman(rows_K.tolist()), bucket_V)]
+        while waiting:
+            node, bucket_N = waiting.pop()
+            if node.sides is None:
+                continue
+            right_N = torch.isin(bucket_N, torch.tensor(node.sides[1].buckets))
+            bits.append(_packed(right_N))
+            in_block = torch.nn.functional.pad(right_N, (0, -len(right_N) % BLOCK)).view(-1, BLOCK).sum(1)
+            ones.append((in_block.cumsum(0) - in_block).to(ones[0].dtype))
+            waiting += [(node.sides[1], bucket_N[right_N]), (node.sides[0], bucket_N[~right_N])]
+        return cls(torch.cat(bits), torch.cat(ones), rows_K)
 
     def forward(self, rows_M: Tensor) -> Tensor:
         """Packed rows int64 [M]."""
-        buckets = len(self.first_K)
-        if buckets == 1:
-            return rows_M
-        bits, rows = _bits(buckets), _rows_of_block(buckets)
-        block_M = rows_M // rows
-        place_R = torch.arange(rows * bits // 8, device=rows_M.device)
-        byte_MR = block_M.unsqueeze(1) * len(place_R) + place_R
-        code_MR = _unpacked(self.codes[byte_MR.clamp(max=len(self.codes) - 1)], bits)
-        within_M1 = (rows_M % rows).unsqueeze(1)
-        own_M1 = code_MR.gather(1, within_M1)
-        earlier_MR = torch.arange(rows, device=rows_M.device) < within_M1
-        rank_M = ((code_MR == own_M1) & earlier_MR).sum(1)
-        own_M = own_M1.squeeze(1).long()
-        return self.first_K[own_M] + self.before_CK[block_M, own_M].long() + rank_M
+        packed_M = torch.zeros_like(rows_M)
+        waiting = [(self.tree, torch.arange(len(rows_M), device=rows_M.device), rows_M)]
+        first_byte = first_block = 0
+        while waiting:
+            node, which_N, place_N = waiting.pop()
+            if node.sides is None:
+                packed_M[which_N] = self.first_K[node.buckets[0]] + place_N
+                continue
+            right_N, before_N = self._rank(place_N, first_byte, first_block)
+            first_byte, first_block = first_byte + -(-node.rows // 8), first_block + -(-node.rows // BLOCK)
+            left_N = ~right_N
+            waiting.append((node.sides[1], which_N[right_N], before_N[right_N]))
+            waiting.append((node.sides[0], which_N[left_N], (place_N - before_N)[left_N]))
+        return packed_M
+
+    def _rank(self, place_N: Tensor, first_byte: int, first_block: int) -> tuple[Tensor, Tensor]:
+        """Of places in a node: whether the bit is one, and how many ones come before it."""
+        block_N, within_N1 = place_N // BLOCK, (place_N % BLOCK).unsqueeze(1)
+        place_Y = torch.arange(BLOCK_BYTES, device=place_N.device)
+        byte_NY = self.bits[(first_byte + block_N.unsqueeze(1) * BLOCK_BYTES + place_Y).clamp(max=max(len(self.bits) - 1, 0))]
+        earlier_NY = byte_NY.int() & ((1 << (within_N1 - 8 * place_Y).clamp(0, 8)) - 1)
+        before_N = self.ones[first_block + block_N].long() + self.ones_of_byte[earlier_NY.long()].sum(1)
+        own_N = byte_NY.gather(1, within_N1 >> 3).squeeze(1)
+        return (own_N.int() >> (place_N & 7)) & 1 == 1, before_N
 
 
-def index_bytes(rows: int, buckets: int) -> int:
-    """Bytes of the index of so many rows in so many buckets: more buckets never take less."""
-    if buckets == 1:
-        return 0
-    blocks, of_a_count = -(-rows // _rows_of_block(buckets)), 4 if rows < 2**31 else 8
-    return -(-rows * _bits(buckets) // 8) + blocks * buckets * of_a_count
+def index_bytes(rows_K: Tensor) -> int:
+    """Bytes of the index of buckets of so many rows."""
+    count, waiting = 0, [_huffman(rows_K.tolist())]
+    a_count = torch.empty(0, dtype=_count_type(waiting[0].rows)).element_size()
+    while waiting:
+        node = waiting.pop()
+        if node.sides is not None:
+            count += -(-node.rows // 8) + a_count * -(-node.rows // BLOCK)
+            waiting += node.sides
+    return count
 
 
-def _rows_of_block(buckets: int) -> int:
-    return ROWS_A_CODE << _bits(buckets)
+def _huffman(rows_K: list[int]) -> _Node:
+    """The tree in which rows lie as near to the root as they can on average; buckets without rows are not in it."""
+    heap = [(rows, bucket, _Node(rows, (bucket,))) for bucket, rows in enumerate(rows_K) if rows]
+    if not heap:
+        return _Node(0, (0,))
+    heapq.heapify(heap)
+    while len(heap) > 1:
+        (few, _, one), (more, order, other) = heapq.heappop(heap), heapq.heappop(heap)
+        heapq.heappush(heap, (few + more, order + len(rows_K), _Node(few + more, one.buckets + other.buckets, (one, other))))
+    return heap[0][2]
 
 
-def _bits(buckets: int) -> int:
-    """Bits of a bucket's number, such that no number straddles two bytes."""
-    if buckets > 256:
-        raise ValueError(f"{buckets} buckets in one table; at most 256 can be told apart")
-    return next(bits for bits in (1, 2, 4, 8) if buckets <= 2**bits)
+def _count_type(rows: int) -> torch.dtype:
+    return torch.int32 if rows < 2**31 else torch.int64
 
 
-def _packed(code_V: Tensor, bits: int) -> Tensor:
-    """Codes of `bits` bits, back to back, uint8."""
-    a_byte = 8 // bits
-    padded = torch.nn.functional.pad(code_V, (0, -len(code_V) % a_byte)).view(-1, a_byte)
-    shifts = torch.arange(a_byte) * bits
-    return (padded << shifts).sum(1).to(torch.uint8)
-
-
-def _unpacked(byte_MX: Tensor, bits: int) -> Tensor:
-    """Codes of bytes [M, X], uint8 [M, X * codes a byte]."""
-    shifts = torch.arange(0, 8, bits, device=byte_MX.device, dtype=torch.uint8)
-    codes = (byte_MX.unsqueeze(2) >> shifts) & (2**bits - 1)
-    return codes.flatten(1)
+def _packed(right_N: Tensor) -> Tensor:
+    """Bits, eight to a byte, the first one lowest, uint8."""
+    bytes_X8 = torch.nn.functional.pad(right_N, (0, -len(right_N) % 8)).view(-1, 8)
+    return (bytes_X8.to(torch.uint8) << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
