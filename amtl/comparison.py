@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from amtl.files import code_digest
 from amtl.params import Params
 from amtl.stages import CACHE, STATE, Inputs, say
 
@@ -30,12 +31,13 @@ def compare(settings: Params, wishes: Wishes, workers: int, out: Path) -> Recomm
     """
     from amtl.compare import report
     from amtl.compare.execution import run
+    from amtl.compare.starts import CODE
     from amtl.compare.wishes import plan_of
     from amtl.release.registry import log_params, stage_run
 
     data = Inputs(settings)
     plan = plan_of(wishes, settings, data.vocabulary)
-    found = run(functools.partial(problem_of_seed, settings, wishes.quick), plan, KEPT, say, workers)
+    found = run(functools.partial(problem_of_seed, settings, wishes.quick, code_digest(*CODE)), plan, KEPT, say, workers)
     comparison = replace(found, context=_context(settings, wishes, data))
     advice = report.write(comparison, out)
     with stage_run("compare", settings.register_.name) as logger:
@@ -45,8 +47,12 @@ def compare(settings: Params, wishes: Wishes, workers: int, out: Path) -> Recomm
     return advice
 
 
-def problem_of_seed(settings: Params, quick: bool, seed: int) -> Problem:
-    """A seed's problem; the table that the stage train made serves its own seed."""
+def problem_of_seed(settings: Params, quick: bool, code: str, seed: int) -> Problem:
+    """A seed's problem; the table that the stage train made serves its own seed.
+
+    Args:
+        code: what stands for the code in the problem's digest.
+    """
     from amtl.compare.starts import Data, problem
     from amtl.compare.wishes import quick_data, settings_of
     from amtl.training.state import read_state
@@ -55,7 +61,7 @@ def problem_of_seed(settings: Params, quick: bool, seed: int) -> Problem:
     data = Data(inputs.vocabulary, **inputs.parts("train", "validation", "test"))
     trained = seed == settings.train.seed and not quick
     base = read_state(STATE).model() if trained else None
-    return problem(settings_of(settings, seed, quick), quick_data(data) if quick else data, KEPT, say, base)
+    return problem(settings_of(settings, seed, quick), quick_data(data) if quick else data, KEPT, say, base, code=code)
 
 
 def _context(settings: Params, wishes: Wishes, data: Inputs) -> dict[str, Any]:

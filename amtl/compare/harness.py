@@ -14,7 +14,7 @@ from amtl.compare.methods import CHOICES, METHODS, MIXED, OF_OWN_SIZE, REFERENCE
 from amtl.compare.results import LOGISTIC, OWN_SIZE, Budget, Outcome
 from amtl.compare.starts import Problem
 from amtl.compare.task import Contender
-from amtl.errors import AmtlError, ArtifactError
+from amtl.errors import AmtlError, ArtifactError, BudgetError
 from amtl.files import digest_of, publish_json, read_json
 from amtl.release.evaluate import logistic_baseline, score
 from amtl.training.loop import predict
@@ -93,18 +93,26 @@ def candidates(choice: Job) -> list[Job]:
 def contest(problem: Problem, job: Job) -> Outcome:
     """Run one method and score what it made, once, on the test rows."""
     begun = time.monotonic()
-    if job.method == LOGISTIC:
-        return _logistic(problem, job)
     try:
-        contender = METHODS[job.method](problem.task, job.budget.bytes, job.precision)
+        outcome = _logistic(problem, job) if job.method == LOGISTIC else _scored(problem, job, _made(problem, job))
     except AmtlError as error:  # no table that small; a training that diverged
         return _failed(job, str(error))
+    return replace(outcome, seconds=time.monotonic() - begun)
+
+
+def _made(problem: Problem, job: Job) -> Contender:
+    """What the method makes.
+
+    Raises:
+        BudgetError: it is over the budget.
+    """
+    contender = METHODS[job.method](problem.task, job.budget.bytes, job.precision)
     if contender.bytes > job.budget.bytes and job.method not in OF_OWN_SIZE:
-        return _failed(job, f"its table has {contender.bytes:,} bytes, over the budget of {job.budget.bytes:,}; please report this")
-    return replace(scored(problem, job, contender), seconds=time.monotonic() - begun)
+        raise BudgetError(f"its table has {contender.bytes:,} bytes, over the budget of {job.budget.bytes:,}; please report this")
+    return contender
 
 
-def scored(problem: Problem, job: Job, contender: Contender) -> Outcome:
+def _scored(problem: Problem, job: Job, contender: Contender) -> Outcome:
     """A contender's figures."""
     task, test = problem.task, problem.test_rows
     validation = task.judge(contender.model)

@@ -13,7 +13,6 @@ from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ArtifactError
 from amtl.files import (
-    code_digest,
     digest_of,
     digest_of_tensors,
     publish_folder,
@@ -66,7 +65,8 @@ def problem(
     cache: Path,
     log: Callable[[str], None],
     base: CTRModel | None = None,
-    code: str | None = None,
+    *,
+    code: str,
 ) -> Problem:
     """The problem of `settings.train.seed`; what it starts from is trained, or read from the cache.
 
@@ -74,9 +74,8 @@ def problem(
         cache: folder; the starts of a problem lie in a folder named by its digest.
         base: the trained full-width model, where there is one already.
         log: takes lines of progress of what is trained here.
-        code: what stands for the code in the digest; None: a digest of the code itself.
+        code: what stands for the code in the digest.
     """
-    code = code or code_digest(*CODE)
     trained = settings.model_dump(mode="json", include={"events", "train", "search"})
     given = digest_of_tensors(weights_of(base)) if base is not None else ""
     key = digest_of([trained, settings.compress.finetune.model_dump(mode="json"), data.digest, given, code])
@@ -96,7 +95,7 @@ def _trained(settings: Params, data: Data, base: CTRModel | None, log: Callable[
     control = make_control(base, tuning_for(settings, data.vocabulary, data.train, data.validation, log)).model
     log(f"seed {settings.train.seed}: what every value is worth at every size")
     taught = _copied(control)
-    found = find_sizes(settings, data.vocabulary, control, data.train, data.validation, None, log)
+    found = find_sizes(settings, data.vocabulary, control, data.train, data.validation, None, log, also=("magnitude", "single"))
     assert found.front is not None, "a comparison searches with search.sizes: auto"
     return Starts(weights, taught, _copied(found.model), found.front)
 

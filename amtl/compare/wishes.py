@@ -50,7 +50,7 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
     dense_bytes = vocabulary.rows * dim * 4
     return Plan(
         methods=known(_listed(wishes.methods) or ALL),
-        budgets=tuple(_budget(label, dense_bytes) for label in _listed(wishes.budgets)),
+        budgets=_budgets(wishes.budgets, dense_bytes),
         seeds=tuple(range(seed, seed + wishes.seeds)),
         precision=wishes.precision,
         code=methods_digest(),
@@ -90,9 +90,12 @@ def methods_digest() -> str:
     return digest_of([code_digest(*CODE, "amtl.compare.peers"), *map(sha256, own)])
 
 
-def _budget(label: str, dense_bytes: int) -> Budget:
+def _budgets(text: str, dense_bytes: int) -> tuple[Budget, ...]:
+    labels = _listed(text)
+    if not labels:
+        raise ParamsError('--budgets: there is none; give some, e.g. "20%,5%"')
     try:
-        return Budget(label, parse_budget(label, dense_bytes))
+        return tuple(Budget(label, parse_budget(label, dense_bytes)) for label in labels)
     except ValueError as error:
         raise ParamsError(f"--budgets: {error}") from None
 

@@ -1,0 +1,128 @@
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.reduction import ForkingPickler
+
+import pytest
+from outcomes import outcome
+from toy import silent
+
+from amtl.compare import execution, harness
+from amtl.compare.execution import run
+from amtl.compare.harness import Plan
+from amtl.compare.results import Budget
+from amtl.compare.task import Contender
+from amtl.comparison import problem_of_seed
+
+BUDGETS = (Budget("60%", 600), Budget("5%", 50))
+PLAN = Plan(("fixed", "auto"), BUDGETS, (0,), "int8", "code")
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Puts methods that train nothing in the place of all; a list of the runs."""
+    runs = []
+
+    def method(name, task, budget, precision):
+        runs.append((name, budget))
+        return Contender(task.control if name == "twins" else task.base, budget, {})
+
+    for name in ("base", "control", "fixed", "curvature", "twins", "rule"):
+        monkeypatch.setitem(harness.METHODS, name, functools.partial(method, name))
+    return runs
+
+
+def test_every_run_is_made_once_and_a_second_comparison_makes_none(tmp_path, problem, counted):
+    first = run(lambda seed: problem, PLAN, tmp_path, silent)
+    assert len(counted) == len(set(counted)) == 2 + 2 * 4
+    lines = []
+    assert run(lambda seed: problem, PLAN, tmp_path, lines.append) == first
+    assert len(counted) == 10
+    assert lines == ["11 of 11 runs are finished already"]
+
+
+def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path, problem, counted, monkeypatch):
+    def interrupt(task, budget, precision):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(harness.METHODS, "twins", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(lambda seed: problem, PLAN, tmp_path, silent)
+    before = len(counted)
+    run(lambda seed: problem, PLAN, tmp_path, silent)
+    assert 0 < before < 10
+    assert len(counted) == 10
+
+
+def test_what_is_shown_is_what_was_asked_for_in_order(tmp_path, problem, counted):
+    found = run(lambda seed: problem, PLAN, tmp_path, silent)
+    shown = [(one.method, one.budget) for one in found.outcomes]
+    assert shown == [
+        ("base", ""),
+        ("control", ""),
+        ("logistic", ""),
+        ("fixed", "60%"),
+        ("fixed", "5%"),
+        ("auto", "60%"),
+        ("auto", "5%"),
+    ]
+    assert found.dense_bytes == problem.task.vocabulary.rows * 6 * 4
+    scores = {name: problem.task.judge(getattr(problem.task, name))["score"] for name in ("base", "control")}
+    expected = "twins" if scores["control"] > scores["base"] else "curvature"
+    assert [one.details.get("chosen") for one in found.outcomes[-2:]] == [expected, expected]
+
+
+def test_progress_says_how_far_it_is(tmp_path, problem, counted):
+    lines = []
+    run(lambda seed: problem, PLAN, tmp_path, lines.append)
+    assert lines[0].startswith("[1/11] base, fp32, seed 0: AUC 0.")
+    assert lines[-1].endswith("about 0 min left")
+
+
+def test_workers_make_the_runs_that_one_process_makes(tmp_path, problem, counted, monkeypatch):
+    """Threads stand in for the processes, which would import torch anew; that runs can be sent to processes is held below."""
+    pool = lambda workers, **_: ThreadPoolExecutor(workers)  # noqa: E731
+    monkeypatch.setattr(execution, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(execution, "_PROBLEMS", {})
+    shared = run(lambda seed: problem, PLAN, tmp_path / "shared", silent, workers=2)
+    assert len(counted) == 10
+    alone = run(lambda seed: problem, PLAN, tmp_path / "alone", silent)
+    assert [(one.method, one.test, one.bytes) for one in shared.outcomes] == [(one.method, one.test, one.bytes) for one in alone.outcomes]
+
+
+def test_an_interrupt_cancels_what_workers_have_not_begun(tmp_path, problem, counted, monkeypatch):
+    pools = []
+
+    def pool(workers, **_):
+        pools.append(ThreadPoolExecutor(1))
+        return pools[0]
+
+    def interrupt(line):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execution, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(execution, "_PROBLEMS", {})
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda seed: problem, PLAN, tmp_path, interrupt, workers=2)
+    assert len(counted) < 10
+    assert list(tmp_path.rglob("base-*.json"))
+
+
+def test_runs_can_be_sent_to_other_processes(problem):
+    settings = problem.task.settings
+    for thing in (functools.partial(problem_of_seed, settings, True, "code"), PLAN.jobs()[0], outcome("rule")):
+        sent = ForkingPickler.loads(ForkingPickler.dumps(thing))
+        assert repr(sent) == repr(thing)
+
+
+def test_a_worker_remembers_one_seed(problem, counted, monkeypatch):
+    made = []
+
+    def problem_of(seed):
+        made.append(seed)
+        return problem
+
+    monkeypatch.setattr(execution, "_PROBLEMS", {})
+    for seed in (0, 0, 1, 1):
+        execution._contest_in_worker(problem_of, harness.Job("fixed", BUDGETS[0], "int8", seed))
+    assert made == [0, 1]

@@ -1,0 +1,80 @@
+import pytest
+from outcomes import comparison, control, outcome
+
+from amtl.compare.recommendation import recommend
+
+
+def advice_on(*outcomes, **given):
+    return recommend(comparison(control(), *outcomes, **given))
+
+
+def test_the_smallest_budget_that_loses_nothing_wins():
+    advice = advice_on(
+        outcome("auto", "20%", 200, bytes=200, auc=0.81, chosen="curvature"),
+        outcome("auto", "10%", 100, bytes=99, auc=0.7996, chosen="rule"),
+        outcome("auto", "5%", 50, bytes=50, auc=0.7994, chosen="rule"),
+    )
+    assert advice.lossless
+    assert (advice.row.method, advice.row.budget) == ("auto", "10%")
+    assert advice.sentence.startswith("auto (rule) at 10% in int8 loses nothing at 99 bytes, 90.1% fewer than the full-width fp32 table")
+    assert advice.sentence.endswith("set search.sizes: auto, compress.budget: 10%, compress.precision: int8.")
+
+
+@pytest.mark.parametrize(
+    ("auc", "logloss", "lossless"), [(0.79951, 0.4, True), (0.79949, 0.4, False), (0.8, 0.40099, True), (0.8, 0.40101, False)]
+)
+def test_the_bounds_of_no_loss(auc, logloss, lossless):
+    assert advice_on(outcome("rule", auc=auc, logloss=logloss)).lossless is lossless
+
+
+def test_a_loss_on_validation_alone_is_a_loss():
+    assert not advice_on(outcome("rule", auc=0.8, validation_auc=0.79)).lossless
+
+
+def test_at_one_budget_the_best_on_validation_wins_whatever_the_test_says():
+    advice = advice_on(outcome("rule", auc=0.82, validation_auc=0.80), outcome("curvature", auc=0.80, validation_auc=0.81))
+    assert advice.row.method == "curvature"
+
+
+def test_bytes_are_also_told_against_the_narrowest_fixed_table_that_loses_nothing():
+    advice = advice_on(
+        outcome("fixed-distilled", "width 8", 400, bytes=400),
+        outcome("fixed", "20%", 200, bytes=180),
+        outcome("fixed-distilled", "width 2", 80, bytes=80, auc=0.7),
+        outcome("curvature", "10%", 100, bytes=90),
+    )
+    assert advice.narrowest.bytes == 180
+    assert "50.0% fewer than the narrowest fixed table that loses nothing (fixed at 20% in int8)" in advice.sentence
+
+
+def test_a_peer_that_wins_is_named_beside_the_best_that_can_be_built():
+    advice = advice_on(outcome("hashing", "5%", 50, bytes=50), outcome("rule", "20%", 200, bytes=190))
+    assert advice.row.method == "hashing"
+    assert "rule at 20% in int8 comes nearest: 190 bytes, set search.sizes: rule, compress.budget: 20%" in advice.sentence
+
+
+def test_where_all_lose_the_one_that_loses_least_is_named_with_its_cost():
+    advice = advice_on(outcome("rule", "20%", 200, auc=0.79, logloss=0.41), outcome("auto", "5%", 50, auc=0.70, chosen="rule"))
+    assert not advice.lossless
+    assert advice.row.method == "rule"
+    assert "No table here loses nothing" in advice.sentence
+    assert "AUC -0.0100 and log loss +0.0100" in advice.sentence
+
+
+@pytest.mark.parametrize(("logistic", "warned"), [(0.8, True), (0.81, True), (0.79, False)])
+def test_where_logistic_regression_is_as_good_savings_prove_nothing(logistic, warned):
+    warnings = advice_on(outcome("rule"), logistic=logistic).warnings
+    assert any("prove nothing" in warning for warning in warnings) is warned
+
+
+def test_few_seeds_and_quick_runs_are_warned_of():
+    assert any(warning.startswith("Seeds: 1.") for warning in advice_on(outcome("rule")).warnings)
+    assert any(warning.startswith("Quick:") for warning in advice_on(outcome("rule"), quick="yes").warnings)
+    seeds = [found for seed in range(3) for found in (control(seed), outcome("rule", seed=seed))]
+    assert recommend(comparison(*seeds)).warnings == ()
+
+
+def test_without_any_table_more_bytes_are_asked_for():
+    advice = advice_on(outcome("rule", failure="too small"))
+    assert advice.row is None
+    assert "allow more bytes" in advice.sentence
