@@ -105,7 +105,11 @@ class Toy:
 @cache
 def toy(backbone: str = "mlp", rows: int = 600, dim: int = 6) -> Toy:
     """The problem for a backbone; the same object for the same arguments, so change nothing in it."""
-    chosen = settings(train={"backbone": backbone, "dim": dim})
+    return problem_of(settings(train={"backbone": backbone, "dim": dim}), rows)
+
+
+def problem_of(chosen: Params, rows: int) -> Toy:
+    """The problem under any settings, whose fields may be fewer."""
     train, held_out = frame(rows), frame(200, seed=1)
     vocabulary = vocabulary_of(chosen.events, train)
     scaling = Scaling({"age": 40.0}, {"age": 10.0})

@@ -7,8 +7,8 @@ dimensions span the directions that matter most to the loss on this data. Rows a
 
 A backbone that begins with a linear layer absorbs R. Otherwise R is stored with the table, in int8 (entries of an
 orthonormal matrix lie in [-1, 1]: codes / 127), and z = e R^-1 uses the inverse of the rounded R: exact at full size.
-A field of n < D rows has rank n: its rows are zero from dimension n on (exactly so where R is absorbed; where it is
-rounded, what is left beyond n, below a hundredth of a row, is dropped).
+A field of n < D rows has rank n: its rows are zero from dimension n on where R is absorbed. Where it is rounded, its first n
+rows span the field's only nearly, and dimensions beyond n hold the rest, below a hundredth of a row: cutting them costs next to nothing.
 
 Shapes: V rows, F fields, D dimensions, R rank of a field's rows.
 """
@@ -73,7 +73,8 @@ def rotate(model: CTRModel, basis_FDD: Tensor, field_V: Tensor) -> Tensor:
     rows_F = torch.bincount(field_V, minlength=len(basis_FDD)).tolist()
     for field, chunk in field_chunks(field_V):
         stored_ND = table_VD[chunk].double() @ inverse_FDD[field]
-        stored_ND[:, rows_F[field] :] = 0
+        if absorbed:
+            stored_ND[:, rows_F[field] :] = 0  # and not 1e-7
         table_VD[chunk] = stored_ND.to(table_VD.dtype)
     return read_FDD
 
