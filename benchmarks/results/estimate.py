@@ -17,8 +17,9 @@ def missing(wanted: Sequence[Experiment], store: Store) -> list[Experiment]:
 def progress(wanted: Sequence[Experiment], store: Store, jobs: int) -> str:
     """How far things are: runs finished and wanted, and the time that the missing ones take in so many processes."""
     left = missing(wanted, store)
-    hours = sum(minutes(experiment, store) for experiment in left) / 60 / jobs
-    return f"[{len(wanted) - len(left)}/{len(wanted)}, about {hours:.1f} h left]"
+    rest = sum(minutes(experiment, store) for experiment in left) / jobs
+    written = f"{rest / 60:.1f} h" if rest > 90 else f"{rest:.0f} min"
+    return f"[{len(wanted) - len(left)}/{len(wanted)}, about {written} left]"
 
 
 def minutes(experiment: Experiment, store: Store) -> float:
@@ -27,6 +28,10 @@ def minutes(experiment: Experiment, store: Store) -> float:
     return statistics.median(alike) / 60 if alike else experiment.minutes
 
 
+ALIKE = ("method", "share", "start", "budget", "backbone")
+"""Entries of a choice that decide how long a run takes, beside its kind and its data."""
+
+
 def effort(identity: dict[str, Any]) -> tuple[Any, ...]:
     """What runs of about equal length share."""
-    return (identity["kind"], identity["data"], *(identity["choice"].get(name) for name in ("method", "share", "start")))
+    return (identity["kind"], identity["data"], *(identity["choice"].get(name) for name in ALIKE))

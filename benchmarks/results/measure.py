@@ -16,9 +16,13 @@ from amtl.compare.results import BASE, CONTROL, LOGISTIC, Budget
 from amtl.compare.starts import Data, Problem, problem
 from amtl.files import digest_of
 from amtl.model.ctr_model import CTRModel
+from amtl.packing.compress import compress
+from amtl.packing.cut import served
+from amtl.params import CompressParams
 from amtl.release.evaluate import score
 from amtl.training.loop import judge, predict
 from amtl.training.train import train
+from amtl.training.tuning import tuning_for
 from benchmarks import datasets, settings
 from benchmarks.results.experiment import RECIPE, Experiment, Result
 
@@ -104,6 +108,25 @@ def measure_method(experiment: Experiment, place: Place) -> Result:
     }
 
 
+def measure_product(experiment: Experiment, place: Place) -> Result:
+    """What `compress` makes of a budget with `sizes: auto`: the table as it would be served, and what was tried on the way."""
+    data, choice, task = data_of(experiment, place), experiment.choice, problem_of(experiment, place).task
+    whole = task.settings.compress.model_dump()
+    budget = "auto" if choice.get("budget") == "auto" else budget_bytes(experiment, data)
+    asked = CompressParams.model_validate({**whole, "budget": budget, "precision": choice["precision"]})
+    wanted = task.settings.model_copy(update={"compress": asked})
+    tuning = tuning_for(wanted, data.vocabulary, data.train, data.validation, place.log)
+    made = compress(wanted, task.found, task.judge(task.control), data.vocabulary, tuning)
+    stored = made.layout.bytes(made.model.embedder.basis_FDD is not None)
+    return {
+        **judged(served(made.model, made.layout), data),
+        "budget_bytes": made.report["budget_bytes"],
+        "bytes": stored,
+        "saved": 1 - stored / dense_bytes(data, experiment),
+        "details": made.report,
+    }
+
+
 def dense_bytes(data: datasets.Dataset, experiment: Experiment) -> int:
     """Bytes of the table in fp32 at full width."""
     return data.vocabulary.rows * int(experiment.key["train"]["dim"]) * 4
@@ -127,5 +150,5 @@ def measure_baseline(experiment: Experiment, place: Place) -> Result:
     return {**judged(made.model, data), "history": made.report["history"]}
 
 
-FROM_STARTS = {"start", "method", "paper", "frequency"}
+FROM_STARTS = {"start", "method", "product", "paper", "frequency"}
 """Kinds that begin with `problem_of`."""

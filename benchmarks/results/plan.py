@@ -1,8 +1,7 @@
 """Which runs the page needs, most important first. Some depend on the results of others, so the plan is made anew after every run.
 
-A walk looks for the smallest table that loses nothing: tables shrink until two in a row lose more than the tolerance on validation rows;
-further seeds look only around the one that seed 0 came to. At a step the second candidate is run only if the first loses. Test rows
-decide nothing here.
+Fixed tables are walked from wide to narrow until two in a row lose more than the tolerance on validation rows; further seeds look only
+around the one that seed 0 came to. At a width the second candidate is run only if the first loses. Test rows decide nothing here.
 """
 
 from __future__ import annotations
@@ -28,9 +27,11 @@ CANDIDATES = ("curvature", "twins", "rule")
 PEERS = ("fixed", "fixed-distilled", "mde", "autoemb", "pep", "qr", "hashing", "magnitude")
 SELECTORS = (*CANDIDATES, "single-aml", "magnitude-rows", "uniform")
 LIKELY_BEST = ("curvature", "twins", "rule", "fixed-distilled")
-MIXED_LADDER = (0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.9925, 0.995)
-INT8_LADDER = (0.9, 0.95, 0.97, 0.98, 0.985)
-WIDTHS: tuple[float, ...] = (32, 16, 8, 4, 2)
+FIXED = ("fixed-distilled", "fixed")
+PRECISIONS = ("mixed", "int8")
+"""Of our own tables; peers have int8."""
+
+WIDTHS = (32, 16, 8, 4, 2)
 SAVINGS = (0.8, 0.95, 0.98)
 BACKBONES = ("mlp", "dlrm", "deepfm", "dcnv2")
 WIDTHS_OF_BASELINES = (64, 10)
@@ -104,31 +105,28 @@ def _experiment(
     return Experiment(section, kind, name, seed, {**choice, **more}, settings.key_of(name, scope.quick, **changes), minutes * speed)
 
 
+def product(scope: Scope, section: int, name: str, seed: int, precision: str, min_count: int = 1, **size: float) -> Experiment:
+    """What `compress` with `sizes: auto` makes of a share `saved`, or of the budget `auto`."""
+    budget: dict[str, Any] = dict(size) or {"budget": "auto"}
+    choice = {"precision": precision, "min_count": min_count, **budget}
+    return _experiment(scope, section, "product", name, seed, choice, 12 if size else 25)
+
+
 def no_loss(scope: Scope, seed: int, min_count: int, find: Find) -> Iterator[Experiment]:
-    """Section 1: ever smaller tables until they lose something, beside ever narrower fixed ones."""
+    """Section 1: the smallest of our tables that loses nothing, beside ever narrower fixed ones."""
     for name in scope.sets:
         control = start(scope, name, seed, min_count)
         yield control
-        for ladder in ladders(scope, name, seed, min_count).values():
-            yield from walk(ladder, control, find)
+        yield from (product(scope, 1, name, seed, precision, min_count) for precision in PRECISIONS)
+        yield from walk(widths(scope, name, seed, min_count), control, find)
 
 
-def ladders(scope: Scope, name: str, seed: int, min_count: int) -> dict[str, list[Step]]:
-    """Steps from large to small of our table with mixed bits, of our table in int8, and of fixed tables in int8."""
-    mixed, int8, widths = (ladder[2:4] if scope.quick else ladder for ladder in (MIXED_LADDER, INT8_LADDER, WIDTHS))
-    return {
-        "mixed": [auto(scope, 1, name, seed, "mixed", min_count, saved=saved) for saved in mixed],
-        "int8": [auto(scope, 1, name, seed, "int8", min_count, saved=saved) for saved in int8],
-        "fixed": [
-            tuple(method(scope, 1, name, seed, label, "int8", min_count, width=width) for label in ("fixed-distilled", "fixed"))
-            for width in widths
-        ],
-    }
-
-
-def auto(scope: Scope, section: int, name: str, seed: int, precision: str, min_count: int = 1, **size: float) -> Step:
-    """The candidates of `auto` at a size."""
-    return tuple(method(scope, section, name, seed, label, precision, min_count, **size) for label in CANDIDATES)
+def widths(scope: Scope, name: str, seed: int, min_count: int) -> list[Step]:
+    """Fixed tables in int8, from wide to narrow."""
+    return [
+        tuple(method(scope, 1, name, seed, label, "int8", min_count, width=width) for label in FIXED)
+        for width in (WIDTHS[2:4] if scope.quick else WIDTHS)
+    ]
 
 
 def walk(ladder: Sequence[Step], control: Experiment, find: Find) -> Iterator[Experiment]:
@@ -187,8 +185,8 @@ def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
     for name in scope.sets:
         yield start(scope, name, seed, section=2)
         for saved in peer_savings(scope):
+            yield from (product(scope, 2, name, seed, precision, saved=saved) for precision in PRECISIONS)
             yield from (method(scope, 2, name, seed, label, "int8", saved=saved) for label in contestants(scope, name, find))
-            yield from auto(scope, 2, name, seed, "mixed", saved=saved)
 
 
 def peer_savings(scope: Scope) -> tuple[float, ...]:

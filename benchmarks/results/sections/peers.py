@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.results.experiment import Experiment, Result
-from benchmarks.results.plan import CANDIDATES, Find, Scope, best, contestants, method, peer_savings, start
+from benchmarks.results.plan import CANDIDATES, Find, Scope, contestants, method, peer_savings, product, start
 from benchmarks.results.tables import NOT_RUN, listed, mean, percent, signed, spread, standard_error, table
 
 AUTO, MIXED = "auto", "auto, mixed bits"
@@ -16,22 +16,19 @@ Runs = dict[int, Result]
 
 
 def runs_of(scope: Scope, name: str, label: str, saved: float, find: Find) -> Runs:
-    """The finished runs of a method; of `auto`, each seed's best candidate on validation."""
+    """The finished runs of a method, or of ours, at a share saved."""
     found: Runs = {}
     for seed in range(scope.seeds):
-        run = _run(scope, name, seed, label, saved, find)
-        result = find(run) if run else None
+        result = find(_run(scope, name, seed, label, saved))
         if result is not None and not result.get("failure"):
             found[seed] = result
     return found
 
 
-def _run(scope: Scope, name: str, seed: int, label: str, saved: float, find: Find) -> Experiment | None:
-    if label not in (AUTO, MIXED):
-        return method(scope, 2, name, seed, label, "int8", saved=saved)
-    precision = "int8" if label == AUTO else "mixed"
-    candidates = [method(scope, 2, name, seed, candidate, precision, saved=saved) for candidate in CANDIDATES]
-    return best(candidates, find) if all(find(run) for run in candidates) else None
+def _run(scope: Scope, name: str, seed: int, label: str, saved: float) -> Experiment:
+    if label in (AUTO, MIXED):
+        return product(scope, 2, name, seed, "int8" if label == AUTO else "mixed", saved=saved)
+    return method(scope, 2, name, seed, label, "int8", saved=saved)
 
 
 def values(scope: Scope, find: Find) -> str:

@@ -32,7 +32,7 @@ def _start():
 
 
 class Finished:
-    """Finished runs: starts always, methods by a rule on their experiment."""
+    """Finished runs: starts always, other runs by a rule on their experiment."""
 
     def __init__(self, rule, seeds=(0,)):
         self.rule, self.seeds = rule, seeds
@@ -40,12 +40,12 @@ class Finished:
     def __call__(self, run):
         if run.seed not in self.seeds:
             return None
-        result = _start() if run.kind == "start" else self.rule(run) if run.kind == "method" else None
+        result = _start() if run.kind == "start" else self.rule(run) if run.kind in ("method", "product") else None
         return result and {**result, "experiment": run.identity, "machine": MACHINE, "seconds": 60.0}
 
 
-def _savings(runs, label, precision="mixed"):
-    return [run.choice.get("saved") for run in runs if run.choice.get("method") == label and run.choice["precision"] == precision]
+def _widths(runs, label):
+    return [run.choice["width"] for run in runs if run.choice.get("method") == label]
 
 
 def test_a_run_is_known_by_what_decides_it_and_by_nothing_else():
@@ -56,24 +56,20 @@ def test_a_run_is_known_by_what_decides_it_and_by_nothing_else():
 
 
 def test_a_walk_ends_at_the_second_table_in_a_row_that_loses():
-    find = Finished(lambda run: _method(validation=0.01 if run.choice.get("saved", 0) > 0.96 else 0.0))
+    find = Finished(lambda run: _method(validation=0.01 if run.choice.get("width", 64) < 12 else 0.0))
     runs = list(plan.no_loss(SCOPE, 0, 1, find))
-    assert _savings(runs, "curvature") == [0.9, 0.95, 0.97, 0.98]
-    assert _savings(runs, "twins") == _savings(runs, "rule") == [0.97, 0.98]  # asked only where curvature loses
+    assert _widths(runs, "fixed-distilled") == [32, 16, 8, 4]
+    assert _widths(runs, "fixed") == [8, 4]  # asked only where the distilled one loses
 
 
 def test_a_walk_goes_on_where_the_second_candidate_loses_nothing():
-    def rule(run):
-        return _method(validation=0.01 if run.choice["method"] == "curvature" else 0.0)
-
-    runs = list(plan.no_loss(SCOPE, 0, 1, Finished(rule)))
-    assert _savings(runs, "twins") == list(plan.MIXED_LADDER)
-    assert _savings(runs, "rule") == []
+    find = Finished(lambda run: _method(validation=0.01 if run.choice.get("method") == "fixed-distilled" else 0.0))
+    assert _widths(plan.no_loss(SCOPE, 0, 1, find), "fixed") == list(plan.WIDTHS)
 
 
 def test_later_seeds_look_around_the_first_ones_last_good_table():
-    find = Finished(lambda run: _method(validation=0.01 if run.choice.get("saved", 0) > 0.975 else 0.0))
-    assert _savings(plan.no_loss(SCOPE, 1, 1, find), "curvature") == [0.95, 0.97, 0.98]
+    find = Finished(lambda run: _method(validation=0.01 if run.choice.get("width", 64) < 12 else 0.0))
+    assert _widths(plan.no_loss(SCOPE, 1, 1, find), "fixed-distilled") == [32, 16, 8]
 
 
 def test_log_loss_counts_as_a_loss():
@@ -86,7 +82,7 @@ def test_log_loss_counts_as_a_loss():
 
 def test_the_best_four_are_ranked_by_validation():
     ranks = {label: index for index, label in enumerate((*plan.PEERS, *plan.SELECTORS))}
-    find = Finished(lambda run: _method(validation=0.001 * ranks[run.choice["method"]], test=-ranks[run.choice["method"]]))
+    find = Finished(lambda run: _method(validation=0.001 * ranks[run.choice["method"]]))
     assert plan.best_four(SCOPE, find) == plan.PEERS[:4]
     assert plan.best_four(SCOPE, lambda run: None) == plan.LIKELY_BEST
 
@@ -100,24 +96,27 @@ def test_every_planned_run_is_there_once_and_methods_exist():
     assert {run.section for run in plan.plan(plan.FULL, lambda run: None, only=[3])} == {3}
 
 
-def test_the_saving_is_chosen_on_validation_and_judged_on_test():
+def test_what_loses_on_test_alone_is_said():
     def rule(run):
-        saved = run.choice.get("saved", 0.5)
-        return _method(validation=0.0 if saved <= 0.98 else 0.01, test=0.0 if saved <= 0.97 else 0.002, saved=saved)
+        return {**_method(validation=0.0, test=0.002, saved=0.995), "details": {"selector": "rule"}}
 
-    find = Finished(rule)
-    ladder = plan.ladders(SCOPE, "ml-1m", 0, 1)["mixed"]
-    chosen = no_loss.smallest(no_loss.points([ladder], [find(plan.start(SCOPE, "ml-1m", 0))], find))
-    assert chosen.saved == pytest.approx(0.98)
-    assert not chosen.loses_nothing("test")
-    assert "loses on test what it did not on validation" in page.text(SCOPE, find)
+    written = page.text(SCOPE, Finished(rule))
+    assert "loses on test what it did not on validation" in written
+    assert "**yes**" not in written
 
 
-def test_no_saving_is_claimed_from_fewer_seeds_than_were_run():
-    point = no_loss.Point(seeds=3, saved=0.9, bytes=10, methods=("rule",), validation=_difference(0), test=_difference(0))
-    alone = replace(point, seeds=1, saved=0.99)
-    assert no_loss.smallest([point, alone]) == point
-    assert no_loss.smallest([replace(point, validation=_difference(-0.01))]) is None
+def test_the_narrowest_width_is_chosen_on_validation_from_the_most_seeds():
+    def rule(run):
+        narrow = run.choice.get("width", 64) < 12
+        return _method(validation=0.01 if narrow else 0.0, test=0.0 if narrow else 0.01, saved=1 - run.choice.get("width", 64) / 64)
+
+    find = Finished(rule, seeds=(0, 1))
+    starts = [find(plan.start(SCOPE, "ml-1m", seed)) for seed in (0, 1)]
+    points = no_loss.fixed([plan.widths(SCOPE, "ml-1m", seed, 1) for seed in (0, 1)], starts, find)
+    assert no_loss.narrowest(points).saved == pytest.approx(0.75)
+    alone = replace(points[0], seeds=1, saved=0.99)
+    assert no_loss.narrowest([points[0], alone]) == points[0]
+    assert no_loss.narrowest([replace(points[0], validation=_difference(-0.01))]) is None
 
 
 def _difference(auc):
@@ -139,10 +138,10 @@ def test_a_page_without_runs_says_so_and_is_the_same_every_time():
 
 
 def test_a_page_of_finished_runs_names_machine_and_reached_targets():
-    find = Finished(lambda run: _method(validation=0.0, saved=run.choice.get("saved", 0.5)), seeds=(0, 1))
+    find = Finished(lambda run: {**_method(validation=0.0, saved=0.992), "details": {"selector": "twins"}}, seeds=(0, 1))
     written = page.text(SCOPE, find)
     assert "2026-01-02" in written
-    assert "**99.50%**" in written
+    assert "**99.20%**" in written
     assert "**yes**" in written
 
 
@@ -208,7 +207,7 @@ def test_data_that_changed_are_refused(tmp_path):
     store.write(run, {"data_digest": datasets.source_digest("frappe", tmp_path)})
     command.check_data([run], store, tmp_path)
     (tmp_path / "frappe.parquet").write_bytes(b"other rows")
-    with pytest.raises(DataError, match="frappe in .* is not what finished runs were made with"):
+    with pytest.raises(DataError, match=r"frappe in .* is not what finished runs were made with"):
         command.check_data([run], store, tmp_path)
     with pytest.raises(DataError, match="is not in"):
         command.check_data([run], store, tmp_path / "nowhere")
