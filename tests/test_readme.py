@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import typer.main
+from torch_models import import_deepctr
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,6 +19,18 @@ def test_five_lines_of_layer_code_run():
     exec(code, names)
     assert names["masked"].shape == (3, 16)
     assert names["sizes"].tolist() == [16] * 6
+
+
+def test_a_published_model_is_packed(capsys):
+    (code,) = [body for language, body in BLOCKS if language == "python" and "compress_model" in body]
+    import_deepctr()
+    names: dict = {}
+    exec(code, names)
+    assert names["report"].bytes <= 0.1 * names["report"].dense_bytes
+    with torch.no_grad():
+        error = names["packed"](names["ids"].float()) - names["model"](names["ids"].float())
+    assert error.abs().mean() < 0.05
+    assert "embedding_dict.user" in capsys.readouterr().out
 
 
 def test_every_amtl_command_is_a_command():
@@ -34,7 +48,10 @@ def test_every_make_target_is_a_target():
     assert set(re.findall(r"^make ([a-z]+)", README, re.MULTILINE)) <= targets
 
 
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("architecture", "benchmarks", "results", "ingest", "validation", "counting", "schema"))]
+PAGES = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("architecture", "benchmarks", "results", "ingest", "validation", "counting", "schema")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES)

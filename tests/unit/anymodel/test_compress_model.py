@@ -58,7 +58,7 @@ def test_the_budget_is_met_and_used(budget, precision):
 
 
 def test_a_budget_without_room_is_refused_with_the_least_possible():
-    with pytest.raises(BudgetError, match="a budget of 9 bytes cannot be met: with nothing kept, tables take 12 bytes"):
+    with pytest.raises(BudgetError, match="a budget of 9 bytes cannot be met: with nothing kept, tables take 10 bytes"):
         compressed(9)
     with pytest.raises(BudgetError, match="is not a share"):
         compressed("small")
@@ -165,7 +165,7 @@ def test_dicts_probabilities_and_what_hangs_on_a_model():
     assert packed.optimizer is None
     assert packed.penalised[0].numel() == 0
     assert packed.penalised[1] is packed.inner.net[0].weight
-    assert 0 <= float(packed(dicts[0]).min()) <= float(packed(dicts[0]).max()) <= 1
+    assert 0 <= packed(dicts[0]).min().item() <= packed(dicts[0]).max().item() <= 1
 
 
 def test_several_tasks():
@@ -208,8 +208,8 @@ def test_small_tables_stay_and_count():
     assert (tags.name, tags.bytes, tags.packed) == ("tags", 960, False)
     assert report.bytes <= report.budget_bytes
     assert "left as it is" in str(report)
-    with pytest.raises(BudgetError, match="tables take 969 bytes"):
-        compressed(968, model)
+    with pytest.raises(BudgetError, match="tables take 968 bytes"):
+        compressed(967, model)
     with pytest.raises(ParamsError, match="nothing to pack"):
         compressed("20%", model, tables=["tags"])
 
