@@ -64,7 +64,7 @@ def price(
     energies_VE = energy_profiles(sample, table_VD) if learned else table_VD[:, :0]
     for name in learned:
         descent = descend(shown_V, field_V, energies_VE, front.costs_VL1, front.size_L1, search, seed, log, single=name == "single")
-        front, report = front.with_worth(name, _worth(descent, front)), {**_rungs(descent, dim), **report}
+        front, report = front.with_worth(name, twins_worth(descent, front)), {**_rungs(descent, dim), **report}
     return front, report
 
 
@@ -105,7 +105,7 @@ def front_of(sample: Sample, table_VD: Tensor, shown_V: Tensor, events: int) -> 
     return Front(sample.size_L1, costs_VL1, sample.noise_FD, lookups_V, sample.field_V, max(events, 1))
 
 
-def _worth(descent: Descent, front: Front) -> Tensor:
+def twins_worth(descent: Descent, front: Front) -> Tensor:
     """What level l is worth over level l - 1 to the twins, float32 [V, L]."""
     worth_GL = descent.worth(front.size_L1)
     groups = len(worth_GL) // len(front.noise_FD)
