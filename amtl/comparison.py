@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from amtl.errors import ArtifactError
 from amtl.files import code_digest
 from amtl.params import Params
 from amtl.stages import CACHE, STATE, Inputs, say
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from amtl.compare.recommendation import Recommendation
     from amtl.compare.starts import Problem
     from amtl.compare.wishes import Wishes
+    from amtl.model.ctr_model import CTRModel
 
 KEPT = CACHE / "compare"
 
@@ -55,13 +57,26 @@ def problem_of_seed(settings: Params, quick: bool, code: str, seed: int) -> Prob
     """
     from amtl.compare.starts import Data, problem
     from amtl.compare.wishes import quick_data, settings_of
-    from amtl.training.state import read_state
 
     inputs = Inputs(settings)
     data = Data(inputs.vocabulary, **inputs.parts("train", "validation", "test"))
-    trained = seed == settings.train.seed and not quick
-    base = read_state(STATE).model() if trained else None
+    base = _trained(inputs) if seed == settings.train.seed and not quick else None
     return problem(settings_of(settings, seed, quick), quick_data(data) if quick else data, KEPT, say, base, code=code)
+
+
+def _trained(inputs: Inputs) -> CTRModel:
+    """The full-width model that the stage train made.
+
+    Raises:
+        ArtifactError: there is none, or one of other settings or another vocabulary.
+    """
+    from amtl.model.ctr_model import ModelConfig
+    from amtl.training.state import read_state
+
+    state, settings = read_state(STATE), inputs.settings
+    if state.config != ModelConfig.of(settings.events, settings.train) or len(state.vocabulary) != inputs.vocabulary.rows:
+        raise ArtifactError(f"{STATE} is not of today's params.yaml and vocabulary; run: dvc repro train")
+    return state.model()
 
 
 def _context(settings: Params, wishes: Wishes, data: Inputs) -> dict[str, Any]:

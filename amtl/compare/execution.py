@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
-from amtl.compare.harness import Job, Kept, Plan, chosen, contest
+from amtl.compare.harness import Job, Kept, Plan, contest
 from amtl.compare.results import Comparison, Outcome
 from amtl.compare.starts import Problem
+from amtl.packing.layout import dense_bytes
 from amtl.processes import die_with
 
 ProblemOf = Callable[[int], Problem]
@@ -42,9 +43,8 @@ def run(problem_of: ProblemOf, plan: Plan, cache: Path, log: Callable[[str], Non
         kept.write(problems[job.seed], job, outcome)
         found[job] = outcome
         progress.say(job, outcome)
-    asked = [found[job] for job in jobs if job in plan.asked()]
     task = problems[plan.seeds[0]].task
-    return Comparison((*asked, *(chosen(choice, found) for choice in plan.choices())), task.vocabulary.rows * task.config.dim * 4)
+    return Comparison(tuple(found[job] for job in jobs), dense_bytes(task.vocabulary.rows, task.config.dim))
 
 
 class _Progress:

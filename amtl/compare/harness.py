@@ -6,11 +6,11 @@ A run is a function of (problem, method, budget, precision). Test rows are score
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from amtl.compare.methods import CHOICES, METHODS, MIXED, OF_OWN_SIZE, REFERENCES, WIDENED
+from amtl.compare.methods import METHODS, OF_OWN_SIZE, PRECISIONS, REFERENCES, WIDENED
 from amtl.compare.results import LOGISTIC, OWN_SIZE, Budget, Outcome
 from amtl.compare.starts import Problem
 from amtl.compare.task import Contender
@@ -18,6 +18,9 @@ from amtl.errors import AmtlError, ArtifactError, BudgetError
 from amtl.files import digest_of, publish_json, read_json
 from amtl.release.evaluate import logistic_baseline, score
 from amtl.training.loop import predict
+
+WHOLE = Budget(OWN_SIZE, 0)
+"""The budget of what has a size of its own."""
 
 
 @dataclass(frozen=True)
@@ -55,39 +58,23 @@ class Plan:
     widths: tuple[Budget, ...] = ()
 
     def jobs(self) -> list[Job]:
-        """The runs, each once: those of the methods, and those that choices choose among."""
-        return list(dict.fromkeys(job for seed in self.seeds for job in self._jobs_of(seed)))
-
-    def asked(self) -> set[Job]:
-        """The runs that are shown: those of the methods that were asked for, but not those that only serve a choice."""
-        return {job for job in self.jobs() if job.method in (*self.methods, *REFERENCES) and job.precision in (self.precision, "fp32")}
-
-    def choices(self) -> list[Job]:
-        """What is chosen from finished runs."""
-        choosing = [method for method in self.methods if method in CHOICES]
-        return [Job(method, budget, self.precision, seed) for seed in self.seeds for budget in self.budgets for method in choosing]
+        """The runs, in the order of the report."""
+        return [job for seed in self.seeds for job in self._jobs_of(seed)]
 
     def _jobs_of(self, seed: int) -> Iterator[Job]:
         for method in REFERENCES:
             if method != LOGISTIC or seed == self.seeds[0]:
-                yield Job(method, Budget(OWN_SIZE, 0), "fp32", seed)
+                yield self._job(method, WHOLE, seed)
         for method in self.methods:
             if method in OF_OWN_SIZE:
-                yield Job(method, Budget(OWN_SIZE, 0), self.precision, seed)
+                yield self._job(method, WHOLE, seed)
         for budget in self.budgets:
-            for method in self.methods:
-                if method in CHOICES:
-                    yield from candidates(Job(method, budget, self.precision, seed))
-                elif method not in OF_OWN_SIZE:
-                    yield Job(method, budget, self.precision, seed)
+            yield from (self._job(method, budget, seed) for method in self.methods if method not in OF_OWN_SIZE)
         if WIDENED in self.methods:
-            yield from (Job(WIDENED, budget, self.precision, seed) for budget in self.widths)
+            yield from (self._job(WIDENED, budget, seed) for budget in self.widths)
 
-
-def candidates(choice: Job) -> list[Job]:
-    """The runs that a choice is made from."""
-    precision = "mixed" if choice.method in MIXED else choice.precision
-    return [replace(choice, method=method, precision=precision) for method in CHOICES[choice.method]]
+    def _job(self, method: str, budget: Budget, seed: int) -> Job:
+        return Job(method, budget, PRECISIONS.get(method, self.precision), seed)
 
 
 def contest(problem: Problem, job: Job) -> Outcome:
@@ -113,9 +100,10 @@ def _made(problem: Problem, job: Job) -> Contender:
 
 
 def _scored(problem: Problem, job: Job, contender: Contender) -> Outcome:
-    """A contender's figures."""
+    """A contender's figures, once its logit is calibrated on validation as it is served, which is done alike for all."""
     task, test = problem.task, problem.test_rows
-    validation = task.judge(contender.model)
+    scale, shift, validation = task.tuning.calibration(contender.model)
+    contender.model.backbone.rescale(scale, shift)
     probabilities_N = predict(contender.model.to(task.device), test, task.device)
     return Outcome(
         method=job.method,
@@ -132,16 +120,6 @@ def _scored(problem: Problem, job: Job, contender: Contender) -> Outcome:
 
 def _failed(job: Job, reason: str) -> Outcome:
     return Outcome(job.method, job.budget.label, job.budget.bytes, job.precision, job.seed, None, failure=reason)
-
-
-def chosen(choice: Job, outcomes: Mapping[Job, Outcome]) -> Outcome:
-    """What a method that chooses made: the candidate that is best on validation."""
-    found = [outcomes[job] for job in candidates(choice) if not outcomes[job].failure]
-    if not found:
-        return _failed(choice, outcomes[candidates(choice)[0]].failure)
-    best = max(found, key=lambda outcome: outcome.validation["score"])
-    details = {**best.details, "chosen": best.method}
-    return replace(best, method=choice.method, details=details, seconds=sum(outcome.seconds for outcome in found))
 
 
 def _logistic(problem: Problem, job: Job) -> Outcome:

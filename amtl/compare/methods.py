@@ -1,26 +1,29 @@
-"""Every method by name, and which of them choose among others."""
+"""Every method by name, and what is particular about some."""
 
 from __future__ import annotations
 
-from amtl.compare.ours import SELECTORS, by_selector, paper
+from amtl.compare.ours import SELECTORS, auto, auto_mixed, by_selectors, paper
 from amtl.compare.peers import PEERS
 from amtl.compare.references import base, control
-from amtl.compare.results import BASE, CONTROL, LOGISTIC, PAPER
+from amtl.compare.results import AUTO_MIXED, BASE, CONTROL, LOGISTIC, PAPER
 from amtl.compare.task import Method
 from amtl.errors import ParamsError
 
-OURS: dict[str, Method] = {name: by_selector(selector) for name, selector in SELECTORS.items()}
-METHODS: dict[str, Method] = {BASE: base, CONTROL: control, **PEERS, **OURS, PAPER: paper}
-"""What a run calls, in the order of the report."""
+OURS: dict[str, Method] = {
+    **{name: by_selectors(selector) for name, selector in SELECTORS.items()},
+    "auto": auto,
+    AUTO_MIXED: auto_mixed,
+    PAPER: paper,
+}
+
+METHODS: dict[str, Method] = {BASE: base, CONTROL: control, **PEERS, **OURS}
+"""What a run calls."""
 
 REFERENCES = (BASE, CONTROL, LOGISTIC)
 """What is always run: the full-width table as trained and at its best, and a model without embeddings."""
 
-CHOICES: dict[str, tuple[str, ...]] = {"auto": ("curvature", "twins", "rule"), "auto-mixed": ("curvature", "twins", "rule")}
-"""What takes the best of others on validation, at the same budget and precision."""
-
-MIXED = {"auto-mixed"}
-"""Choices whose candidates have from 2 to 8 bits a field, size and dimension, whatever the precision of the others."""
+PRECISIONS = {BASE: "fp32", CONTROL: "fp32", LOGISTIC: "fp32", AUTO_MIXED: "mixed"}
+"""Methods that write their numbers in a precision of their own."""
 
 OF_OWN_SIZE = {*REFERENCES, PAPER}
 """What no budget can be given to."""
@@ -28,8 +31,8 @@ OF_OWN_SIZE = {*REFERENCES, PAPER}
 WIDENED = "fixed-distilled"
 """The method that is also run at widths of its own."""
 
-ALL = (*(name for name in METHODS if name not in REFERENCES), *CHOICES)
-"""What may be asked for."""
+ALL = (*PEERS, *OURS)
+"""What may be asked for, and is unless some are named."""
 
 
 def known(names: tuple[str, ...]) -> tuple[str, ...]:

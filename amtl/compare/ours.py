@@ -1,7 +1,7 @@
-"""The product's own tables: one front, and the sizes that each selector takes from it.
+"""The product's own tables: one front, and what the stage `compress` makes of it by each selector.
 
-All start from the rotated control and get the same allocation and the same fine-tuning, taught by the control. What is judged is
-what would be served: numbers are coded and read back.
+All start from the rotated control, and each goes the way of the product: proposals judged as they would be served, cut in steps where
+little is kept, fine-tuned with the control as the teacher. `auto` proposes by several selectors and takes the best on validation.
 
 Shapes: V rows of the table, D dimensions.
 """
@@ -9,18 +9,12 @@ Shapes: V rows of the table, D dimensions.
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from amtl.compare.task import Contender, Method, Task
-from amtl.model.ctr_model import CTRModel
-from amtl.packing.allocation import allocate
-from amtl.packing.cut import cut
+from amtl.packing.choice import AUTO, Goal, Table, best_cut
+from amtl.packing.cut import Cut, served, settled
 from amtl.packing.layout import Layout
-from amtl.packing.packed_embedding import PackedEmbedding, pack
 from amtl.sizing.levels import describe_sizes
 from amtl.sizing.sizes import find_sizes
 
@@ -35,18 +29,23 @@ SELECTORS = {
 """Method to the selector of the front that it takes its sizes by."""
 
 
-def by_selector(selector: str) -> Method:
-    """The method that takes its sizes by a selector."""
-    return functools.partial(_by_selector, selector)
+def by_selectors(*selectors: str, precision: str | None = None) -> Method:
+    """The method that takes the best on validation of what these selectors propose.
+
+    Args:
+        precision: of its own, whatever that of the other methods.
+    """
+    return functools.partial(_by_selectors, selectors, precision)
 
 
-def _by_selector(selector: str, task: Task, budget: int, precision: str) -> Contender:
-    found = task.found
-    model, front = found.model, found.front
-    assert front is not None, "a task's front is never absent"
-    layout = allocate(front, selector, model.embedding.weight.detach(), budget, precision, _stores_basis(model))
-    cut(model, layout.sizes_V)
-    return _served(task.finetune(model, distilled=True), layout)
+def _by_selectors(selectors: tuple[str, ...], own: str | None, task: Task, budget: int, precision: str) -> Contender:
+    compress = task.settings.compress.model_copy(update={"precision": own or precision})
+    settings, found = task.settings.model_copy(update={"compress": compress}), task.found
+    assert found.front is not None, "a task's front is never absent"
+    goal = Goal(task.judge(found.model), compress.tolerance)
+    choice = best_cut(Table.of(settings, found.model, found.front, task.vocabulary, task.tuning, goal), selectors, budget)
+    chosen = {"chosen": choice.cut.name} if len(selectors) > 1 else {}
+    return _served(choice.cut, {**chosen, "tuned": bool(choice.cut.history), "steps": choice.cut.steps})
 
 
 def paper(task: Task, budget: int, precision: str) -> Contender:
@@ -57,28 +56,20 @@ def paper(task: Task, budget: int, precision: str) -> Contender:
     asked = task.settings.model_copy(update={"search": task.settings.search.model_copy(update={"sizes": "paper"})})
     found = find_sizes(asked, task.vocabulary, task.base, task.training_rows, task.validation_rows, None, task.log)
     assert found.sizes_V is not None, "search.sizes: paper gives sizes"
-    cut(found.model, found.sizes_V)
-    contender = _served(
-        task.finetune(found.model, distilled=True), Layout.of_sizes(found.sizes_V, task.field_V, task.config.dim, precision)
-    )
-    return replace(contender, details={**contender.details, **found.report})
+    layout = Layout.of_sizes(found.sizes_V, task.field_V, task.config.dim, precision)
+    cut = settled(Cut("paper", found.model, layout, {}), task.tuning)
+    task.finetune(cut.model, distilled=True)
+    return _served(cut, found.report)
 
 
-def _served(model: CTRModel, layout: Layout) -> Contender:
-    """A masked model as it would be served: its table packed and read back."""
-    details: dict[str, Any] = {"sizes": describe_sizes(layout.sizes_V, layout.dim)}
-    table_VD = read_back(model.embedding.weight.detach(), layout)
-    model.embedder.lookup = nn.Embedding.from_pretrained(table_VD)
-    return Contender(model, layout.bytes(_stores_basis(model)), details)
+def _served(chosen: Cut, details: dict[str, Any]) -> Contender:
+    """A cut model as it would be served: its table packed and read back."""
+    sizes = describe_sizes(chosen.layout.sizes_V, chosen.layout.dim)
+    return Contender(served(chosen.model, chosen.layout), chosen.bytes, {"sizes": sizes, **details})
 
 
-def read_back(table_VD: Tensor, layout: Layout) -> Tensor:
-    """The table as a lookup of the packed one gives it, float32 [V, D]."""
-    _, packed_V = layout.order()
-    with torch.no_grad():
-        served_VD: Tensor = PackedEmbedding(pack(table_VD, layout), layout.dim)(packed_V)
-    return served_VD
+auto = by_selectors(*AUTO)
+"""What `search.sizes: auto` does."""
 
-
-def _stores_basis(model: CTRModel) -> bool:
-    return model.embedder.basis_FDD is not None
+auto_mixed = by_selectors(*AUTO, precision="mixed")
+"""The same with from 2 to 8 bits a field, size and dimension."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from amtl.compare.task import Contender, Task
+from amtl.packing.layout import dense_bytes
 
 
 def base(task: Task, budget: int, precision: str) -> Contender:
     """The full-width table as trained, in fp32."""
-    return Contender(task.base, full_bytes(task), {})
+    return Contender(task.base, _whole(task), {})
 
 
 def control(task: Task, budget: int, precision: str) -> Contender:
     """The best full-width table on validation, in fp32: what "no loss" is measured against."""
-    return Contender(task.control, full_bytes(task), {})
+    return Contender(task.control, _whole(task), {})
 
 
-def full_bytes(task: Task) -> int:
-    """Bytes of the table in fp32 at full width."""
-    return task.vocabulary.rows * task.config.dim * 4
+def _whole(task: Task) -> int:
+    return dense_bytes(task.vocabulary.rows, task.config.dim)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-CONTROL, BASE, LOGISTIC, PAPER = "control", "base", "logistic", "paper"
+CONTROL, BASE, LOGISTIC, PAPER, AUTO_MIXED = "control", "base", "logistic", "paper", "auto-mixed"
 OWN_SIZE = ""
 """The budget of what has a size of its own: the full-width table, the published layer."""
 WIDTH = "width "

@@ -22,9 +22,9 @@ from amtl.model.ctr_model import CTRModel, ModelConfig, build, restore
 from amtl.params import Params
 from amtl.sizing.front import Front
 from amtl.sizing.sizes import Found
-from amtl.training.loop import FitSettings, Trainer, judged
+from amtl.training.loop import FitSettings, Trainer
 from amtl.training.train import fit_settings
-from amtl.training.tuning import tuning_settings
+from amtl.training.tuning import Tuning, tuning_settings
 
 Weights = Mapping[str, Tensor]
 
@@ -129,6 +129,11 @@ class Task:
         """The `compress.finetune` section: the start competes, the logit is calibrated."""
         return tuning_settings(self.settings)
 
+    @property
+    def tuning(self) -> Tuning:
+        """What the product's own functions fine-tune and judge with: `fine_fit` on these rows."""
+        return Tuning(self.fine_fit, self.training_rows, self.validation_rows, self.unknown_rows_F, self.device, self.log)
+
     def fresh(self, dim: int | None = None) -> CTRModel:
         """An untrained model of a width (None: full), its initial weights decided by the seed."""
         torch.manual_seed(self.seed)
@@ -166,9 +171,7 @@ class Task:
 
     def judge(self, model: CTRModel) -> dict[str, float]:
         """AUC, log loss and score (AUC - log loss / 2) on validation: what methods choose by."""
-        measured = judged(model.to(self.device), self.validation_rows, self.device)
-        model.to("cpu")
-        return measured
+        return self.tuning.judge(model)
 
     def _restored(self, weights: Weights) -> CTRModel:
         return restore(self.config, {name: tensor.clone() for name, tensor in weights.items()})

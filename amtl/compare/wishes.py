@@ -13,6 +13,7 @@ from amtl.compare.starts import CODE, Data
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ParamsError
 from amtl.files import code_digest, digest_of, sha256
+from amtl.packing.layout import dense_bytes
 from amtl.params import Params, parse_budget
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -47,10 +48,9 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
     if wishes.precision not in PRECISIONS:
         raise ParamsError(f"--precision: {wishes.precision} is none of {', '.join(PRECISIONS)}, which all methods can write")
     dim, seed = settings.train.dim, settings.train.seed
-    dense_bytes = vocabulary.rows * dim * 4
     return Plan(
         methods=known(_listed(wishes.methods) or ALL),
-        budgets=_budgets(wishes.budgets, dense_bytes),
+        budgets=_budgets(wishes.budgets, dense_bytes(vocabulary.rows, dim)),
         seeds=tuple(range(seed, seed + wishes.seeds)),
         precision=wishes.precision,
         code=methods_digest(),
@@ -90,12 +90,12 @@ def methods_digest() -> str:
     return digest_of([code_digest(*CODE, "amtl.compare.peers"), *map(sha256, own)])
 
 
-def _budgets(text: str, dense_bytes: int) -> tuple[Budget, ...]:
+def _budgets(text: str, whole: int) -> tuple[Budget, ...]:
     labels = _listed(text)
     if not labels:
         raise ParamsError('--budgets: there is none; give some, e.g. "20%,5%"')
     try:
-        return tuple(Budget(label, parse_budget(label, dense_bytes)) for label in labels)
+        return tuple(Budget(label, parse_budget(label, whole)) for label in labels)
     except ValueError as error:
         raise ParamsError(f"--budgets: {error}") from None
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from amtl import cli
 
-COMMANDS = ["sample", "ingest", "fetch", "skip-day", "retrain", "promote", "rollback", "parent", "status", "inspect", "env"]
+COMMANDS = ["sample", "ingest", "fetch", "skip-day", "retrain", "compare", "promote", "rollback", "parent", "status", "inspect", "env"]
 
 
 def test_the_commands_are_these():
@@ -22,7 +22,7 @@ def test_help_shows_an_example(command):
     assert re.search(rf"Example: .*amtl {command}\b", shown.output), shown.output
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["retrain"], ["env"], ["parent", "none"], ["sample"]])
+@pytest.mark.parametrize("arguments", [["status"], ["retrain"], ["compare"], ["env"], ["parent", "none"], ["sample"]])
 def test_outside_a_workspace_is_one_line(tmp_path, monkeypatch, capsys, arguments):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["amtl", *arguments])

@@ -1,7 +1,5 @@
 """A problem on the toy data whose weights are random and whose costs are made up: enough for all that is not about quality."""
 
-import dataclasses
-
 import pytest
 import torch
 from toy import silent, toy
@@ -28,4 +26,4 @@ def problem():
     weights = weights_of(given.model(std=0.3))
     starts = Starts(base=weights, control=weights_of(given.model(seed=1, std=0.3)), rotated=weights, front=made_up_front(given))
     task = Task(given.settings, given.vocabulary, given.train, given.validation, starts, torch.device("cpu"), silent)
-    return Problem(task, dataclasses.replace(given.validation), "0123456789abcdef" * 4)
+    return Problem(task, given.train.newest(100), "0123456789abcdef" * 4)

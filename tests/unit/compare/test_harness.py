@@ -6,12 +6,13 @@ import torch
 from outcomes import outcome
 
 from amtl.compare import harness
-from amtl.compare.harness import Job, Kept, Plan, candidates, chosen, contest
+from amtl.compare.harness import Job, Kept, Plan, contest
 from amtl.compare.methods import REFERENCES
 from amtl.compare.results import Budget
 from amtl.compare.task import Contender
 from amtl.errors import BudgetError
 from amtl.release.evaluate import score
+from amtl.training.loop import platt
 
 SMALL, LARGE = Budget("5%", 50), Budget("60%", 600)
 
@@ -41,16 +42,9 @@ def test_references_are_always_run_and_logistic_regression_once():
     ]
 
 
-def test_what_a_choice_chooses_among_is_run_once_and_shown_only_if_it_was_asked_for():
-    given = plan("rule", "auto")
-    ran = names(given.jobs())
-    assert ran.count(("rule", "5%", "int8", 0)) == 1
-    assert ("curvature", "5%", "int8", 0) in ran
-    assert {job.method for job in given.asked()} == {"rule", *REFERENCES}
-
-
-def test_the_mixed_choice_runs_its_candidates_in_mixed_bits():
-    assert {job.precision for job in candidates(Job("auto-mixed", SMALL, "int8", 0))} == {"mixed"}
+def test_some_methods_have_a_precision_of_their_own():
+    found = {job.method: job.precision for job in plan("rule", "auto-mixed").jobs()}
+    assert found == {"base": "fp32", "control": "fp32", "logistic": "fp32", "rule": "int8", "auto-mixed": "mixed"}
 
 
 def test_the_published_layer_has_no_budget_and_widths_go_to_fixed_tables_alone():
@@ -62,36 +56,22 @@ def test_the_published_layer_has_no_budget_and_widths_go_to_fixed_tables_alone()
     ]
 
 
-def test_a_choice_takes_the_best_on_validation_and_says_which():
-    choice = Job("auto", SMALL, "int8", 0)
-    found = {
-        job: outcome(job.method, auc=auc, validation_auc=1 - auc) for job, auc in zip(candidates(choice), (0.9, 0.8, 0.7), strict=True)
-    }
-    best = chosen(choice, found)
-    assert (best.method, best.details["chosen"], best.test["auc"]) == ("auto", "rule", 0.7)
-    assert best.seconds == 3.0
-
-
-def test_a_choice_without_any_table_fails_as_its_candidates_do():
-    choice = Job("auto", SMALL, "int8", 0)
-    found = {job: outcome(job.method, failure="too small") for job in candidates(choice)}
-    assert chosen(choice, found).failure == "too small"
-
-
 @pytest.fixture
 def method(monkeypatch):
     """Puts a function in the place of the method `rule`."""
     return lambda function: monkeypatch.setitem(harness.METHODS, "rule", function)
 
 
-def test_a_contest_scores_what_the_method_made_on_both_parts(problem, method):
+def test_a_contest_scores_what_the_method_made_on_both_parts_calibrated_on_validation(problem, method):
     method(lambda task, budget, precision: Contender(task.control, budget - 1, {"precision": precision}))
     result = contest(problem, Job("rule", LARGE, "fp16", 0))
-    model, rows = problem.task.control.eval(), problem.test_rows
+    task, rows = problem.task, problem.test_rows
     with torch.no_grad():
-        expected = score(rows.labels.numpy(), torch.sigmoid(model(rows).double()).numpy())
-    assert result.test == pytest.approx(expected)
-    assert result.validation == pytest.approx(problem.task.judge(problem.task.control))
+        logits, validation = (task.control.eval()(part).double() for part in (rows, task.validation_rows))
+    scale, shift = platt(validation, task.validation_rows.labels)
+    assert (scale, shift) != (1.0, 0.0)
+    assert result.test == pytest.approx(score(rows.labels.numpy(), torch.sigmoid(scale * logits + shift).numpy()), abs=1e-5)
+    assert result.validation["logloss"] < task.judge(task.control)["logloss"]
     assert (result.bytes, result.budget_bytes, result.details) == (599, 600, {"precision": "fp16"})
 
 

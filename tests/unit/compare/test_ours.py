@@ -1,38 +1,34 @@
 import pytest
-import torch
 from torch import nn
 
-from amtl.compare.ours import SELECTORS, by_selector, paper, read_back
+from amtl.compare.methods import OURS
+from amtl.compare.ours import by_selectors, paper
 from amtl.errors import BudgetError
-from amtl.packing.allocation import allocate
-from amtl.packing.packed_embedding import PackedEmbedding, pack
 
 
-@pytest.mark.parametrize("selector", ["uniform", "rule", "curvature", "twins"])
-@pytest.mark.parametrize("precision", ["fp32", "int8", "mixed"])
-def test_a_selectors_table_is_within_the_budget_and_served_from_codes(problem, selector, precision):
+def half_of(task):
+    return task.vocabulary.rows * task.config.dim * 2
+
+
+@pytest.mark.parametrize(("method", "precision"), [("uniform", "fp32"), ("rule", "int8"), ("auto", "int8"), ("auto-mixed", "int8")])
+def test_a_table_is_within_the_budget_and_served_from_codes(problem, method, precision):
     task = problem.task
-    budget = task.vocabulary.rows * task.config.dim * 4 // 2
-    made = by_selector(SELECTORS[selector])(task, budget, precision)
-    assert made.bytes <= budget
+    made = OURS[method](task, half_of(task), precision)
+    assert made.bytes <= half_of(task)
     assert isinstance(made.model.embedder.lookup, nn.Embedding)
-    assert made.details["sizes"]["mean_size"] > 0
+    sizes, table_VD = made.details["sizes"], made.model.embedding.weight
+    assert sizes["mean_size"] == pytest.approx((table_VD != 0).double().sum(1).mean().item(), abs=0.3)
 
 
-def test_what_is_served_is_what_the_packed_table_looks_up(problem):
-    task, front = problem.task, problem.task.found.front
-    table_VD = task.found.model.embedding.weight.detach()
-    layout = allocate(front, "curvature", table_VD, 1000, "int8", False)
-    order_V, _ = layout.order()
-    packed = PackedEmbedding(pack(table_VD, layout), layout.dim)
-    served_VD = read_back(table_VD, layout)
-    for place, row in enumerate(order_V.tolist()):
-        assert torch.equal(served_VD[row], packed(torch.tensor([place]))[0])
+def test_a_method_that_chooses_says_what_it_chose(problem):
+    made = OURS["auto"](problem.task, half_of(problem.task), "int8")
+    assert made.details["chosen"].split()[0] in ("curvature", "twins", "rule")
+    assert "chosen" not in OURS["rule"](problem.task, half_of(problem.task), "int8").details
 
 
 def test_a_budget_below_the_least_table_is_refused(problem):
     with pytest.raises(BudgetError):
-        by_selector("rule")(problem.task, 10, "int8")
+        by_selectors("rule")(problem.task, 10, "int8")
 
 
 def test_the_published_layer_has_a_size_of_its_own(problem):

@@ -1,0 +1,56 @@
+"""`amtl compare` in a workspace: what it refuses, and what it hands to the harness."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from amtl import cli
+from amtl.sources.sample import write_sample
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def amtl(tmp_path, monkeypatch, capsys):
+    """The command line in a fresh workspace of the sample; gives the exit code and what was said on stderr."""
+    for name in ("dvc.yaml", "params.yaml", "parent.lock", "expectations.yaml", "skipped_days.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for name in ("AMTL_ROOT", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["amtl", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, capsys.readouterr().err
+
+    return call
+
+
+def test_before_there_is_a_trained_table_it_says_what_to_run(amtl, tmp_path):
+    code, said = amtl("compare")
+    assert code == 1
+    assert re.fullmatch(r"amtl: error: .*amtl sample.*\n", said)
+    write_sample(tmp_path / "data" / "events", days=1, rows_per_day=100)
+    code, said = amtl("compare")
+    assert code == 1
+    assert re.fullmatch(r"amtl: error: .*dvc repro.*\n", said)
+    assert not (tmp_path / "build" / "compare").exists()
+
+
+def test_a_wrong_option_is_named(amtl):
+    code, said = amtl("compare", "--seeds", "0")
+    assert code == 2
+    assert "--seeds" in said
+
+
+def test_settings_that_are_wrong_are_named(amtl, tmp_path):
+    raw = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**raw, "train": {"dim": "wide"}}))
+    code, said = amtl("compare")
+    assert code == 1
+    assert "train.dim" in said
