@@ -322,6 +322,12 @@ class Params(Section):
     register_: RegisterParams = Field(alias="register")
 
     @model_validator(mode="after")
+    def _paper_has_one_precision(self) -> Params:
+        if self.search.sizes == "paper" and self.compress.precision == "mixed":
+            raise ValueError("compress.precision: mixed needs a search that prices sizes; with search.sizes: paper use int8")
+        return self
+
+    @model_validator(mode="after")
     def _counting_fits_the_events(self) -> Params:
         capped = self.count.max_rows if isinstance(self.count.max_rows, dict) else {}
         known = [field.name for field in self.events.embedded]

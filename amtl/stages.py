@@ -90,7 +90,7 @@ def train(settings: Params) -> None:
     from amtl.release.registry import stage_run
     from amtl.training.train import train as fit
 
-    data = _Inputs(settings)
+    data = Inputs(settings)
     parts = data.parts("train", "validation", "test")
     unfit = _why_parent_is_unfit(data)
     if unfit:
@@ -108,30 +108,36 @@ def train(settings: Params) -> None:
 
 
 def search(settings: Params) -> None:
-    """Find sizes: the front of a ladder of budgets, or the published layer trained jointly."""
+    """Make the fixed-width control, and find its sizes: the front of all budgets, or the published layer trained jointly."""
     from amtl.sizing.sizes import find_sizes
+    from amtl.training.control import control_of
     from amtl.training.state import read_state
+    from amtl.training.tuning import tuning_for
 
-    data = _Inputs(settings)
+    data, state = Inputs(settings), read_state(STATE)
     parts = data.parts("train", "validation")
-    model = read_state(STATE).model()
+    tuning = tuning_for(settings, data.vocabulary, parts["train"], parts["validation"], say)
     with _resumable("search", settings, STATE / "manifest.json") as resume:
-        found = find_sizes(settings, data.vocabulary, model, parts["train"], parts["validation"], resume, say)
+        control = control_of(state.model(), tuning, CACHE / "control", resume / "control")
+        control.write(SEARCH)
+        start = state.model() if settings.search.sizes == "paper" else control.model
+        found = find_sizes(settings, data.vocabulary, start, parts["train"], parts["validation"], resume / "sizes", say)
         found.write(SEARCH)
 
 
 def compress(settings: Params) -> None:
     """Take the budget's sizes, fine-tune under the mask, quantise, pack."""
+    from amtl.model.ctr_model import ModelConfig
     from amtl.packing import compress as packing
     from amtl.sizing.sizes import Found
-    from amtl.training.state import read_state
+    from amtl.training.tuning import tuning_for
 
-    data, state = _Inputs(settings), read_state(STATE)
+    data, config = Inputs(settings), ModelConfig.of(settings.events, settings.train)
     parts = data.parts("train", "validation")
-    tuning = packing.tuning_for(settings, data.vocabulary, parts["train"], parts["validation"], say)
-    found = Found.read(SEARCH, state.config)
-    with _resumable("compress", settings, STATE / "manifest.json", SEARCH / "model.safetensors") as resume:
-        result = packing.compress(settings, found, state, data.vocabulary, tuning, CACHE / "control", resume)
+    tuning = tuning_for(settings, data.vocabulary, parts["train"], parts["validation"], say)
+    found, control = Found.read(SEARCH, config), files.read_json(SEARCH / "control.json")["validation"]
+    with _resumable("compress", settings, SEARCH / "report.json", SEARCH / "model.safetensors", SEARCH / "control.json") as resume:
+        result = packing.compress(settings, found, control, data.vocabulary, tuning, resume)
         lineage = {
             "data": files.sha256(VALIDATE / "accepted.json"),
             "parent": files.read_json(PARENT / "parent.json"),
@@ -143,17 +149,19 @@ def compress(settings: Params) -> None:
 
 def evaluate(settings: Params) -> None:
     """Score the packed table beside the masked one, the control, the baseline and the parent."""
+    from amtl.model.ctr_model import ModelConfig
     from amtl.release.breakdown import describe
     from amtl.release.candidates import Candidates, score_candidates, table_metrics
     from amtl.release.registry import stage_run
     from amtl.release.report import model_card
-    from amtl.training.state import read_state
+    from amtl.training.control import Control
 
-    data = _Inputs(settings)
+    data = Inputs(settings)
     test = data.parts("test")["test"]
     parent = _parent_folder("bundle")
     comparable = parent if parent and not why_not_comparable(settings, parent) else None
-    candidates = Candidates.read(COMPRESS, read_state(STATE).config, comparable)
+    control = Control.read(SEARCH, ModelConfig.of(settings.events, settings.train))
+    candidates = Candidates.read(COMPRESS, control.model, comparable)
     fields = candidates.parent.events.fields if candidates.parent else ()
     metrics, predictions = score_candidates(candidates, data.raw("test", fields), test, settings.evaluate.batch_size)
     metrics |= table_metrics(BUNDLE, candidates.packed)
@@ -191,23 +199,23 @@ def champion_metrics(settings: Params, bundle: Path) -> dict[str, Any]:
     if reason:
         hint = "to promote without a comparison: amtl promote VERSION --force --why REASON"
         raise DataError(f"{bundle} cannot be scored on today's test rows: {reason}; {hint}")
-    return bundle_metrics(bundle, _Inputs(settings).raw("test", events.fields), settings.events.label, settings.evaluate.batch_size)
+    return bundle_metrics(bundle, Inputs(settings).raw("test", events.fields), settings.events.label, settings.evaluate.batch_size)
 
 
 def why_not_comparable(settings: Params, bundle: Path) -> str | None:
     """Why a bundle's metrics on today's test rows would say nothing, or flatter it; None if they can be compared."""
     from amtl.data.evolution import unreadable
 
-    return _why_unfit(_Inputs(settings), bundle) or unreadable(_declared(bundle)[0], settings.events)
+    return _why_unfit(Inputs(settings), bundle) or unreadable(_declared(bundle)[0], settings.events)
 
 
-def _why_parent_is_unfit(data: _Inputs) -> str | None:
+def _why_parent_is_unfit(data: Inputs) -> str | None:
     """Why today's model must not start from the pinned parent; None if it may, or if there is none."""
     bundle = _parent_folder("bundle")
     return _why_unfit(data, bundle) if bundle else None
 
 
-def _why_unfit(data: _Inputs, bundle: Path) -> str | None:
+def _why_unfit(data: Inputs, bundle: Path) -> str | None:
     """Why a model cannot be a parent of today's: another label, or test rows of today that it may have trained on."""
     from amtl.data.evolution import another_label
     from amtl.data.split import overlap
@@ -230,7 +238,7 @@ def _declared(bundle: Path) -> tuple[EventsParams, Any]:
         raise ArtifactError(f"{bundle} does not say which events it was made under ({reason}); fetch or make it again") from None
 
 
-class _Inputs:
+class Inputs:
     """The events and what counting made of them."""
 
     def __init__(self, settings: Params) -> None:

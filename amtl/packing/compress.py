@@ -1,141 +1,96 @@
-"""Take the budget's sizes, cut, fine-tune under the mask, pack; and give the fixed-width control the same training."""
+"""From what a search found to a bundle: the sizes of the budget, the training after the cut, and what is said of both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from amtl.data.batches import Scaling
-from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
-from amtl.errors import ArtifactError, BudgetError
-from amtl.files import (
-    code_digest,
-    digest_of,
-    digest_of_tensors,
-    publish_folder,
-    publish_json,
-    publish_tensors,
-    read_tensors,
-    verify_manifest,
-    write_manifest,
-)
-from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
-from amtl.model.masked_embedding import MaskedEmbedding
+from amtl.errors import BudgetError
+from amtl.files import publish_json, publish_tensors
+from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.packing import bundle
-from amtl.packing.budget import Costs, dense_bytes, sizes_within
-from amtl.params import Params, parse_budget
-from amtl.sizing.search import Front, describe_sizes
+from amtl.packing.choice import Goal, Table, best_cut
+from amtl.packing.cut import Cut, settled
+from amtl.packing.layout import Layout, dense_bytes
+from amtl.packing.walk import smallest_cut
+from amtl.params import AUTO, Params, parse_budget
+from amtl.sizing.levels import describe_sizes
 from amtl.sizing.sizes import Found
-from amtl.training.loop import FitSettings, Progress, Trainer, pick_device
-from amtl.training.state import State
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What fine-tuning works with: the same for the cut model and for the control."""
-
-    settings: FitSettings
-    train: Rows
-    validation: Rows
-    unknown_rows_F: Tensor
-    device: torch.device
-    log: Callable[[str], None]
-
-    def run(self, model: CTRModel, resume: Path | None = None) -> Progress:
-        """Train on from the model's weights, in place; the model ends on the CPU."""
-        trainer = Trainer(model, self.settings, self.device, self.unknown_rows_F, resume=resume, log=self.log)
-        progress = trainer.fit(self.train, self.validation)
-        model.to("cpu")
-        return progress
+from amtl.training.tuning import Tuning
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """The cut and fine-tuned model, the control, and what the report says of them.
+    """The cut and fine-tuned model, and what the report says of it.
 
     Attributes:
         model: masked; the stored rows are cut as well.
-        control: full width, the same fine-tuning from the same weights.
-        sizes_V: size of every table row.
+        layout: what is kept of every table row, and at how many bits.
     """
 
     model: CTRModel
-    control: CTRModel
-    sizes_V: Tensor
+    layout: Layout
     report: dict[str, Any]
 
     def write(self, folder: Path, packed: bundle.Contents) -> None:
-        """Write bundle/, masked.safetensors, control.safetensors and report.json."""
+        """Write bundle/, masked.safetensors and report.json."""
         publish_tensors(folder / "masked.safetensors", weights_of(self.model))
-        publish_tensors(folder / "control.safetensors", weights_of(self.control))
         bundle.write(folder / "bundle", packed)
         publish_json(folder / "report.json", self.report)
 
 
-def tuning_settings(settings: Params) -> FitSettings:
-    """Fine-tuning starts anew: a fresh optimizer, another order of batches, and the weights at the start compete.
-
-    In paper mode the layer was trained jointly for `search.epochs`, all of which count; so the control gets that.
-    """
-    paper = settings.search.sizes == "paper"
-    finetune, train = settings.compress.finetune, settings.train
-    return FitSettings(
-        epochs=settings.search.epochs if paper else finetune.epochs,
-        patience=settings.search.epochs if paper else finetune.patience,
-        batch_size=train.batch_size,
-        learning_rate=train.learning_rate if paper else finetune.learning_rate,
-        seed=train.seed + (0 if paper else 1),
-        l2=train.l2,
-        unknown_rate=train.unknown_rate,
-        bf16=train.bf16,
-        keep_start=not paper,
-        keep_last=paper,
-        calibrate=not paper,
-        checkpoint_steps=train.checkpoint_steps,
-    )
-
-
 def compress(
-    settings: Params, found: Found, state: State, vocabulary: Vocabulary, tuning: Tuning, control_cache: Path, resume: Path | None = None
+    settings: Params,
+    found: Found,
+    control: Mapping[str, float],
+    vocabulary: Vocabulary,
+    tuning: Tuning,
+    resume: Path | None = None,
 ) -> Compressed:
-    """Cut the model that the search found to the budget, fine-tune it, and fetch or make the control.
+    """Cut the model that the search found to the budget, and fine-tune it with the whole one as its teacher.
+
+    Args:
+        control: validation AUC and log loss of the control, which the whole model is.
 
     Raises:
         BudgetError: no table meets the budget.
     """
-    rows, dim = vocabulary.rows, settings.train.dim
-    report: dict[str, Any] = {}
-    sizes_V, paper = found.sizes_V, found.sizes_V is not None
-    if sizes_V is None:
-        assert found.front is not None
-        report["budget_bytes"] = parse_budget(settings.compress.budget, dense_bytes(rows, dim))
-        sizes_V = choose_sizes(found.model, found.front, report["budget_bytes"], settings.compress.precision)
-    control = _control(state.model() if paper else found.model, state.config, tuning, control_cache)
-    cut(found.model, sizes_V)
-    if not paper:
-        tuning.log(f"fine-tuning under the mask: {float(sizes_V.double().mean()):.2f} of {dim} dimensions kept on average")
-        report["finetune"] = tuning.run(found.model, resume).history
-        cut(found.model, sizes_V)
-    return Compressed(found.model, control, sizes_V, {**report, "sizes": describe_sizes(sizes_V, dim)})
+    if found.front is None:
+        return _as_trained(settings, found, vocabulary, tuning)
+    table = Table.of(settings, found.model, found.front, vocabulary, tuning, Goal(control, settings.compress.tolerance))
+    if settings.compress.budget == AUTO:
+        walk = smallest_cut(table, resume)
+        budget_bytes, choice, walked = walk.budget_bytes, walk.choice, {"walk": walk.rungs}
+    else:
+        budget_bytes, walked = parse_budget(settings.compress.budget, dense_bytes(vocabulary.rows, settings.train.dim)), {}
+        choice = best_cut(table, table.selectors, budget_bytes, resume)
+    chosen = choice.cut
+    tuning.log(f"chosen: {chosen.name}, {chosen.bytes:,} bytes of at most {budget_bytes:,}; {table.goal.compared(chosen.measured)}")
+    loses = "nothing" if table.goal.met(chosen.measured) else "more than the tolerance"
+    report = {"budget_bytes": budget_bytes, "loses": loses, "finetune": chosen.history, "candidates": choice.judged, **walked}
+    return Compressed(chosen.model, chosen.layout, report | _described(chosen))
 
 
-def choose_sizes(model: CTRModel, front: Front, budget_bytes: int, precision: str) -> Tensor:
-    """Sizes of all table rows whose file meets the budget, int64 [V]."""
-    return sizes_within(front, budget_bytes, Costs(precision, stores_basis=model.embedder.basis_FDD is not None))
+def _as_trained(settings: Params, found: Found, vocabulary: Vocabulary, tuning: Tuning) -> Compressed:
+    """Sizes and weights of the published layer, which were trained jointly: there is no budget, and nothing is trained on."""
+    assert found.sizes_V is not None
+    layout = Layout.of_sizes(found.sizes_V, torch.from_numpy(vocabulary.fields_V), settings.train.dim, settings.compress.precision)
+    chosen = settled(Cut("paper", found.model, layout, {}), tuning)
+    return Compressed(chosen.model, layout, _described(chosen))
 
 
-def cut(model: CTRModel, sizes_V: Tensor) -> None:
-    """Mask the model's table: row i keeps its first `sizes_V[i]` dimensions, in the forward pass and in the stored weights."""
-    masked = MaskedEmbedding(model.embedding, sizes_V)
-    with torch.no_grad():
-        masked.embedding.weight *= masked.triangle_OD[masked.sizes_V]
-    model.embedder.lookup = masked
+def _described(chosen: Cut) -> dict[str, Any]:
+    """Of the cut that was chosen: by whom, how good on validation, how large."""
+    layout = chosen.layout
+    sizes, bits_K = describe_sizes(layout.sizes_V, layout.dim), layout.bits_KD.long().sum(1)
+    numbers, bits = int((layout.rows_K * layout.sizes_K).sum()), int((layout.rows_K * bits_K).sum())
+    return {"selector": chosen.name, "validation": chosen.measured, "mean_bits": bits / max(numbers, 1), "sizes": sizes}
 
 
 def contents(
@@ -146,16 +101,16 @@ def contents(
         **lineage,
         "budget": str(settings.compress.budget),
         "sizes": settings.search.sizes,
+        "selector": compressed.report["selector"],
         "seed": settings.train.seed,
         "precision": settings.compress.precision,
     }
     return bundle.Contents(
         model=compressed.model,
-        sizes_V=compressed.sizes_V,
+        layout=compressed.layout,
         vocabulary=vocabulary,
         events=settings.events,
         scaling=scaling,
-        precision=settings.compress.precision,
         lineage=lineage,
         card=card(settings, compressed, vocabulary),
     )
@@ -169,7 +124,8 @@ def card(settings: Params, compressed: Compressed, vocabulary: Vocabulary) -> st
 
 Predicts the probability of `{settings.events.label}` from {len(settings.events.fields)} fields with a `{settings.train.backbone}`
 model over an adaptively masked embedding table of width {settings.train.dim}: {vocabulary.rows:,} rows keep
-{sizes["mean_size"]:.2f} dimensions on average ({sizes["distinct_sizes"]} different sizes), stored in {settings.compress.precision}.
+{sizes["mean_size"]:.2f} dimensions on average ({sizes["distinct_sizes"]} different sizes, by {compressed.report["selector"]}), stored in
+{settings.compress.precision} with {compressed.report["mean_bits"]:.1f} bits a number.
 
 | field | rows |
 |---|---|
@@ -188,27 +144,3 @@ def check_budget(table: Path, budget_bytes: int | None) -> None:
     """
     if budget_bytes is not None and table.stat().st_size > budget_bytes:
         raise BudgetError(f"{table} has {table.stat().st_size:,} bytes, over the budget of {budget_bytes:,}; please report this")
-
-
-def _control(start: CTRModel, config: ModelConfig, tuning: Tuning, cache: Path) -> CTRModel:
-    """The fixed-width model after the same fine-tuning; trained once for the same start, data and settings."""
-    weights = weights_of(start)
-    data = [tuning.train.digest, tuning.validation.digest]
-    key = digest_of([digest_of_tensors(weights), *data, str(tuning.settings), code_digest("amtl.data", "amtl.model", "amtl.training")])
-    kept = cache / key[:32]
-    try:
-        verify_manifest(kept)
-    except ArtifactError:
-        tuning.log("fine-tuning the fixed-width control")
-        model = restore(config, {name: tensor.clone() for name, tensor in weights.items()})
-        tuning.run(model)
-        with publish_folder(kept) as folder:
-            publish_tensors(folder / "weights.safetensors", weights_of(model))
-            write_manifest(folder, format=1, kind="control")
-    return restore(config, read_tensors(kept / "weights.safetensors"))
-
-
-def tuning_for(settings: Params, vocabulary: Vocabulary, train: Rows, validation: Rows, log: Callable[[str], None]) -> Tuning:
-    """The tuning that params.yaml asks for."""
-    unknown = torch.tensor(list(vocabulary.offsets.values()))
-    return Tuning(tuning_settings(settings), train, validation, unknown, pick_device(settings.train.device), log)

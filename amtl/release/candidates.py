@@ -13,13 +13,13 @@ import polars as pl
 from amtl.data.dataset import Rows
 from amtl.errors import ArtifactError
 from amtl.files import read_tensors
-from amtl.packing.budget import dense_bytes
+from amtl.packing.layout import dense_bytes
 from amtl.release.evaluate import score
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from amtl.model.ctr_model import CTRModel, ModelConfig
+    from amtl.model.ctr_model import CTRModel
     from amtl.packing.bundle import Predictor
 
 
@@ -34,8 +34,8 @@ class Candidates:
     sizes_V: Tensor
 
     @classmethod
-    def read(cls, compressed: Path, config: ModelConfig, parent: Path | None) -> Candidates:
-        """Read what compress wrote; `parent` is a bundle, or None.
+    def read(cls, compressed: Path, control: CTRModel, parent: Path | None) -> Candidates:
+        """Read what compress wrote beside its control; `parent` is a bundle, or None.
 
         Raises:
             ArtifactError: something is missing or damaged.
@@ -49,8 +49,8 @@ class Candidates:
             return cls(
                 sizes_V=plain.pop("embedder.lookup.sizes_V"),
                 packed=load(compressed / "bundle"),
-                masked=restore(config, plain),
-                control=restore(config, read_tensors(compressed / "control.safetensors")),
+                masked=restore(control.config, plain),
+                control=control,
                 parent=load(parent) if parent else None,
             )
         except (ValueError, KeyError) as error:

@@ -92,17 +92,17 @@ def pick_device(wanted: str) -> torch.device:
 
 def predict(model: CTRModel, data: Rows, device: torch.device, batch_size: int = 8192) -> np.ndarray:
     """Probabilities of all events, float64 [N], in evaluation mode."""
-    return torch.sigmoid(_logits(model, data, device, batch_size)).numpy()
+    return torch.sigmoid(logits(model, data, device, batch_size)).numpy()
 
 
-def _logits(model: CTRModel, data: Rows, device: torch.device, batch_size: int = 8192) -> Tensor:
+def logits(model: CTRModel, data: Rows, device: torch.device, batch_size: int = 8192) -> Tensor:
     """Logits of all events, float64 [N] on the CPU, in evaluation mode."""
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        logits = [model(batch.to(device)).double().cpu() for batch in data.in_order(batch_size)]
+        parts = [model(batch.to(device)).double().cpu() for batch in data.in_order(batch_size)]
     model.train(was_training)
-    return torch.cat(logits) if logits else torch.zeros(0, dtype=torch.float64)
+    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
 
 def platt(logits_N: Tensor, labels_N: Tensor) -> tuple[float, float]:
@@ -129,7 +129,7 @@ def judge(logits_N: Tensor, labels_N: Tensor) -> dict[str, float]:
 
 def judged(model: CTRModel, data: Rows, device: torch.device) -> dict[str, float]:
     """AUC, log loss and score of a model on rows."""
-    return judge(_logits(model, data, device), data.labels)
+    return judge(logits(model, data, device), data.labels)
 
 
 class Trainer:
@@ -184,7 +184,7 @@ class Trainer:
         return self.progress
 
     def _judge(self, validation: Rows, entry: dict[str, float]) -> dict[str, float]:
-        logits_N, labels_N = _logits(self.model, validation, self.device), validation.labels
+        logits_N, labels_N = logits(self.model, validation, self.device), validation.labels
         scale, shift = platt(logits_N, labels_N) if self.settings.calibrate else (1.0, 0.0)
         measured, progress = judge(logits_N * scale + shift, labels_N), self.progress
         progress.history.append({**entry, **measured})

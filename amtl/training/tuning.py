@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,15 @@ from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
 from amtl.model.ctr_model import CTRModel
 from amtl.params import Params
-from amtl.training.loop import FitSettings, Progress, Trainer, judged, pick_device
+from amtl.training.loop import FitSettings, Progress, Trainer, judge, logits, pick_device, platt
+
+
+class Calibration(NamedTuple):
+    """Scale and shift of a logit, and validation AUC, log loss and score with them."""
+
+    scale: float
+    shift: float
+    measured: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -38,9 +47,18 @@ class Tuning:
 
     def judge(self, model: CTRModel) -> dict[str, float]:
         """AUC, log loss and score of a model on validation, as it stands; it ends on the CPU."""
-        measured = judged(model.to(self.device), self.validation, self.device)
+        return judge(self._logits_N(model), self.validation.labels)
+
+    def calibration(self, model: CTRModel) -> Calibration:
+        """The calibration of a model's logit on validation, and its figures with it; the model stays as it is, on the CPU."""
+        logits_N, labels_N = self._logits_N(model), self.validation.labels
+        scale, shift = platt(logits_N, labels_N) if self.settings.calibrate else (1.0, 0.0)
+        return Calibration(scale, shift, judge(logits_N * scale + shift, labels_N))
+
+    def _logits_N(self, model: CTRModel) -> Tensor:
+        logits_N = logits(model.to(self.device), self.validation, self.device)
         model.to("cpu")
-        return measured
+        return logits_N
 
 
 def tuning_for(settings: Params, vocabulary: Vocabulary, train: Rows, validation: Rows, log: Callable[[str], None]) -> Tuning:

@@ -155,11 +155,11 @@ def test_all_stages_run_from_a_warm_start_to_a_cut_model(backbone, sizes, tmp_pa
     control_of(trained.model, tuning, tmp_path / "cache").write(tmp_path / "search")
     control = Control.read(tmp_path / "search", problem.config).model
     find_sizes(*parts[:2], control, *parts[2:], None, silent).write(tmp_path / "search")
-    control = Control.read(tmp_path / "search", problem.config).model
-    result = compress(problem.settings, Found.read(tmp_path / "search", problem.config), control, problem.vocabulary.rows, tuning)
+    control, found = Control.read(tmp_path / "search", problem.config), Found.read(tmp_path / "search", problem.config)
+    result = compress(problem.settings, found, control.measured, problem.vocabulary, tuning)
     assert {tensor.device.type for tensor in weights_of(result.model).values()} == {"cpu"}
-    assert {weight.device.type for model in (result.model, control) for weight in model.parameters()} == {"cpu"}
-    assert not result.model.embedding.weight[torch.arange(6) >= result.sizes_V.unsqueeze(1)].any()
+    assert {weight.device.type for model in (result.model, control.model) for weight in model.parameters()} == {"cpu"}
+    assert not result.model.embedding.weight[torch.arange(6) >= result.layout.sizes_V.unsqueeze(1)].any()
 
 
 def test_a_state_from_cuda_is_read_on_the_cpu(tmp_path):

@@ -8,11 +8,13 @@ from toy import FIELDS, frame, settings, silent, vocabulary_of
 import amtl
 from amtl.data.batches import Scaling, encode
 from amtl.data.vocabulary import Vocabulary
-from amtl.packing.compress import compress, contents, tuning_for
+from amtl.packing.compress import compress, contents
 from amtl.sizing.sizes import Found, find_sizes
+from amtl.training.control import make_control
 from amtl.training.loop import predict
 from amtl.training.state import read_state
 from amtl.training.train import train
+from amtl.training.tuning import tuning_for
 
 USER, ITEM, TAGS, AGE = FIELDS
 SHAPES = {
@@ -40,9 +42,11 @@ def test_a_bundle_predicts_what_was_trained(tmp_path, backbone, sizes, shape):
     batches = [encode(rows, chosen.events, vocabulary.lookup, scaling) for rows in raw]
     train(chosen, vocabulary, *batches, None, None, silent).write(tmp_path / "state")
     state = read_state(tmp_path / "state")
-    find_sizes(chosen, vocabulary, state.model(), *batches, None, silent).write(tmp_path / "search")
+    tuning = tuning_for(chosen, vocabulary, *batches, silent)
+    control = make_control(state.model(), tuning)
+    find_sizes(chosen, vocabulary, control.model, *batches, None, silent).write(tmp_path / "search")
     found = Found.read(tmp_path / "search", state.config)
-    result = compress(chosen, found, state, vocabulary, tuning_for(chosen, vocabulary, *batches, silent), tmp_path / "cache")
+    result = compress(chosen, found, control.measured, vocabulary, tuning)
     result.write(tmp_path, contents(chosen, result, vocabulary, scaling, {}))
     found_p, expected = amtl.load(tmp_path / "bundle").predict(raw[1]), predict(result.model, batches[1], torch.device("cpu"))
     assert found_p == pytest.approx(expected, abs=0.02)

@@ -11,7 +11,9 @@ from toy import silent, toy, with_settings
 from amtl import files
 from amtl.errors import ArtifactError
 from amtl.model.ctr_model import weights_of
-from amtl.packing.compress import Compressed, contents, cut
+from amtl.packing.compress import Compressed, contents
+from amtl.packing.cut import cut
+from amtl.packing.layout import Layout
 from amtl.release.candidates import Candidates, bundle_metrics, score_candidates, table_metrics
 from amtl.training.loop import FitSettings, Trainer
 
@@ -28,15 +30,17 @@ def compressed(problem, folder, seed=0):
         Trainer(model, fit, CPU, problem.unknown_rows_F, log=silent).fit(problem.train, problem.validation)
     sizes = torch.randint(0, 7, (problem.vocabulary.rows,), generator=torch.Generator().manual_seed(1))
     cut(models[0], sizes)
-    result = Compressed(models[0], models[1], sizes, {"sizes": {"mean_size": 3.0, "distinct_sizes": 7}})
+    layout = Layout.of_sizes(sizes, torch.from_numpy(problem.vocabulary.fields_V), 6, "fp32")
+    report = {"selector": "rule", "mean_bits": 32.0, "sizes": {"mean_size": 3.0, "distinct_sizes": 7}}
+    result = Compressed(models[0], layout, report)
     result.write(folder, contents(problem.settings, result, problem.vocabulary, problem.scaling, {}))
-    return result
+    return result, models[1].eval()
 
 
 @pytest.fixture(scope="module", params=["mlp", "dlrm"])
 def written(request, tmp_path_factory):
     problem, folder = toy(request.param), tmp_path_factory.mktemp("compress")
-    return problem, folder, compressed(problem, folder)
+    return problem, folder, *compressed(problem, folder)
 
 
 def halves(raw):
@@ -50,33 +54,33 @@ def probabilities(model, problem):
 
 
 def test_candidates_are_what_compress_wrote(written):
-    problem, folder, result = written
-    candidates = Candidates.read(folder, problem.config, None)
-    assert torch.equal(candidates.sizes_V, result.sizes_V)
+    problem, folder, result, control = written
+    candidates = Candidates.read(folder, control, None)
+    assert torch.equal(candidates.sizes_V, result.layout.sizes_V)
     assert np.array_equal(probabilities(candidates.masked, problem), probabilities(result.model, problem))
-    assert np.array_equal(probabilities(candidates.control, problem), probabilities(result.control, problem))
+    assert candidates.control is control
     assert candidates.parent is None
 
 
 def test_all_are_scored_on_the_same_rows(written, tmp_path):
-    problem, folder, result = written
-    other = compressed(problem, tmp_path, seed=3)
-    candidates = Candidates.read(folder, problem.config, tmp_path / "bundle")
+    problem, folder, result, control = written
+    other, _ = compressed(problem, tmp_path, seed=3)
+    candidates = Candidates.read(folder, control, tmp_path / "bundle")
     metrics, predictions = score_candidates(candidates, halves(problem.raw), problem.validation, batch_size=64)
     labels = problem.validation.labels_B.numpy()
-    for key, model in (("auc", result.model), ("auc_masked", result.model), ("auc_fixed", result.control), ("auc_parent", other.model)):
+    for key, model in (("auc", result.model), ("auc_masked", result.model), ("auc_fixed", control), ("auc_parent", other.model)):
         assert metrics[key] == pytest.approx(roc_auc_score(labels, probabilities(model, problem)), abs=1e-9)
     assert len({metrics["auc"], metrics["auc_fixed"], metrics["auc_parent"]}) == 3
     assert metrics["rows"] == len(problem.raw)
     assert metrics["logloss_fixed"] != metrics["logloss"]
     assert predictions.keys() == {"auc", "auc_fixed"}
     assert predictions["auc"] == pytest.approx(probabilities(result.model, problem), rel=1e-6)
-    assert predictions["auc_fixed"] == pytest.approx(probabilities(result.control, problem), rel=1e-6)
+    assert predictions["auc_fixed"] == pytest.approx(probabilities(control, problem), rel=1e-6)
 
 
 def test_what_does_not_apply_is_absent(written):
-    problem, folder, _ = written
-    candidates = Candidates.read(folder, problem.config, None)
+    problem, folder, _, control = written
+    candidates = Candidates.read(folder, control, None)
     assert "auc_parent" not in score_candidates(candidates, halves(problem.raw), problem.validation, 64)[0]
     ones = problem.validation.labels_B.nonzero().flatten()
     metrics, _ = score_candidates(candidates, [problem.raw[ones.numpy()]], problem.validation.take(ones), 64)
@@ -85,22 +89,22 @@ def test_what_does_not_apply_is_absent(written):
 
 
 def test_table_metrics_are_the_file_s_bytes_beside_the_dense_table_s(written):
-    problem, folder, result = written
-    candidates = Candidates.read(folder, problem.config, None)
+    problem, folder, result, control = written
+    candidates = Candidates.read(folder, control, None)
     metrics = table_metrics(folder / "bundle", candidates.packed)
     packed, dense = (folder / "bundle" / "table.safetensors").stat().st_size, problem.vocabulary.rows * 6 * 4
     assert metrics == {
         "table_bytes": packed,
         "dense_bytes": dense,
         "saved": pytest.approx(1 - packed / dense),
-        "mean_size": pytest.approx(float(result.sizes_V.double().mean())),
-        "distinct_sizes": len(result.sizes_V.unique()),
+        "mean_size": pytest.approx(float(result.layout.sizes_V.double().mean())),
+        "distinct_sizes": len(result.layout.sizes_V.unique()),
     }
 
 
 def test_any_bundle_is_scored_as_evaluation_scores_it(written):
-    problem, folder, _ = written
-    candidates = Candidates.read(folder, problem.config, None)
+    problem, folder, _, control = written
+    candidates = Candidates.read(folder, control, None)
     metrics, _ = score_candidates(candidates, halves(problem.raw), problem.validation, 8192)
     alone = bundle_metrics(folder / "bundle", halves(problem.raw), "click")
     assert alone == {key: metrics[key] for key in ("auc", "logloss", "calibration", "rows")} | table_metrics(
@@ -108,24 +112,24 @@ def test_any_bundle_is_scored_as_evaluation_scores_it(written):
     )
 
 
-@pytest.mark.parametrize("name", ["masked.safetensors", "control.safetensors", "bundle/table.safetensors"])
+@pytest.mark.parametrize("name", ["masked.safetensors", "bundle/table.safetensors"])
 def test_damaged_results_of_compress_are_refused(written, tmp_path, name):
-    problem, folder, _ = written
+    problem, folder, _, control = written
     for content in (None, b"", b"\xff" * 64):
         copy = shutil.copytree(folder, tmp_path / repr(content)[:5])
         (copy / name).unlink()
         if content is not None:
             (copy / name).write_bytes(content)
         with pytest.raises(ArtifactError):
-            Candidates.read(copy, problem.config, None)
+            Candidates.read(copy, control, None)
 
 
 def test_results_of_other_settings_are_refused(written, tmp_path):
-    problem, folder, result = written
+    problem, folder, result, control = written
     with pytest.raises(ArtifactError, match="dvc repro compress"):
-        Candidates.read(folder, with_settings(problem, train={"hidden": [5]}).config, None)
+        Candidates.read(folder, with_settings(problem, train={"hidden": [5]}).model(), None)
     weights = {name: tensor for name, tensor in weights_of(result.model).items() if "sizes" not in name}
     copy = shutil.copytree(folder, tmp_path / "copy")
     files.publish_tensors(copy / "masked.safetensors", weights)
     with pytest.raises(ArtifactError, match="dvc repro compress"):
-        Candidates.read(copy, problem.config, None)
+        Candidates.read(copy, control, None)

@@ -1,0 +1,154 @@
+"""Which sizes a budget gets: what each selector proposes is judged, trained where that can help, and the best on validation wins.
+
+What is judged is always what would be served: numbers coded and read back. A model that keeps few of its numbers is also cut in steps,
+each in a basis of what the step before left (`amtl.sizing.pricing.rebase`), and the better of the two ways is kept.
+
+Shapes: V table rows, F fields.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amtl.data.vocabulary import Vocabulary
+from amtl.model.ctr_model import CTRModel
+from amtl.packing.allocation import allocate
+from amtl.packing.cut import Cut, cut, finetuned, propose, settled
+from amtl.params import Params, ToleranceParams
+from amtl.sizing.front import Front
+from amtl.sizing.pricing import rebase
+from amtl.training.tuning import Tuning
+
+AUTO = ("curvature", "twins", "rule")
+"""The selectors that `search.sizes: auto` chooses among."""
+DEEP = 0.2
+"""Kept share of a table's numbers below which it is also cut in steps, each keeping at least `STEP` of the one before."""
+STEP = 0.5
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a cut model is held against: the control's validation figures, and how much worse still counts as no loss."""
+
+    control: Mapping[str, float]
+    tolerance: ToleranceParams
+
+    def met(self, measured: Mapping[str, float]) -> bool:
+        """Whether nothing is lost."""
+        auc, logloss = (measured[name] - self.control[name] for name in ("auc", "logloss"))
+        return auc >= -self.tolerance.auc and logloss <= self.tolerance.logloss
+
+    def compared(self, measured: Mapping[str, float]) -> str:
+        """Figures and how far they are from the control's, in words."""
+        auc, logloss = (measured[name] - self.control[name] for name in ("auc", "logloss"))
+        figures = f"validation AUC {measured['auc']:.4f} ({auc:+.4f}), log loss {measured['logloss']:.4f} ({logloss:+.4f})"
+        return f"{figures}{'' if self.met(measured) else ': more than the tolerance below the control'}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A trained table whose sizes are to be chosen, and what choosing works with.
+
+    Attributes:
+        model: whole and rotated; the teacher of what is cut from it. front: what its rows are worth.
+        shown_V: how often training shows each row.
+    """
+
+    settings: Params
+    model: CTRModel
+    front: Front
+    shown_V: Tensor
+    tuning: Tuning
+    goal: Goal
+
+    @classmethod
+    def of(cls, settings: Params, model: CTRModel, front: Front, vocabulary: Vocabulary, tuning: Tuning, goal: Goal) -> Table:
+        """The table that a search found."""
+        shown_V = torch.from_numpy(vocabulary.exposures_V(settings.train.unknown_rate, len(tuning.train)))
+        return cls(settings, model, front, shown_V, tuning, goal)
+
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """Whose sizes are proposed."""
+        sizes = self.settings.search.sizes
+        return tuple(name for name in AUTO if name in self.front.selectors) if sizes == "auto" else (sizes,)
+
+    def propose(self, selector: str, budget_bytes: int) -> Cut:
+        """A selector's sizes, untrained."""
+        return propose(selector, self.model, self.front, budget_bytes, self.settings.compress.precision, self.tuning)
+
+    def say(self, judged: Cut) -> None:
+        """One line of progress."""
+        kept = f"{judged.bytes:,} bytes, {judged.kept:.1%} of the numbers"
+        trained = "fine-tuned" if judged.history else "untrained"
+        self.tuning.log(f"{judged.name}, {trained}: {kept}; {self.goal.compared(judged.measured)}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The cut that was chosen, as it is served, and one line (`Cut.described`) for each that was judged."""
+
+    cut: Cut
+    judged: list[dict[str, Any]]
+
+
+def proposals(table: Table, selectors: Sequence[str], budget_bytes: int) -> list[Cut]:
+    """What the selectors propose, best first, untrained."""
+    return sorted((table.propose(selector, budget_bytes) for selector in selectors), key=score_of, reverse=True)
+
+
+def best_cut(table: Table, selectors: Sequence[str], budget_bytes: int, resume: Path | None = None) -> Choice:
+    """The best on validation of what the selectors propose, before and after fine-tuning, as it is served.
+
+    Where the best proposal loses nothing as it is, it alone is fine-tuned, else each is.
+
+    Raises:
+        BudgetError: no table meets the budget.
+    """
+    found = proposals(table, selectors, budget_bytes)
+    if found[0].kept < DEEP:
+        found = sorted([*found, in_steps(table, found[0], budget_bytes, resume)], key=score_of, reverse=True)
+    for proposed in found:
+        table.say(proposed)
+    best, judged = found[0], [proposed.described() for proposed in found]
+    trained = () if not table.tuning.settings.epochs else found[:1] if table.goal.met(best.measured) else found
+    for proposed in trained:
+        tuned = finetuned(proposed, table.model, table.tuning, resume and resume / proposed.name.replace(" ", "-"))
+        table.say(tuned)
+        judged.append(tuned.described())
+        best = max(best, tuned, key=score_of)
+    return Choice(best if best.history else settled(best, table.tuning), judged)
+
+
+def in_steps(table: Table, target: Cut, budget_bytes: int, resume: Path | None = None) -> Cut:
+    """A proposal's budget reached in steps, by its selector; untrained, but for `compress.finetune.rounds` - 1 trainings on the way."""
+    settings, tuning, front, selector = table.settings, table.tuning, table.front, target.selector
+    model, precision = copy.deepcopy(table.model), settings.compress.precision
+    search = settings.search.model_copy(update={"sizes": selector})  # what other selectors think is not asked again
+    steps = max(1, math.ceil(math.log(target.kept / DEEP, STEP))) if target.kept else 1
+    for left in range(steps, 0, -1):
+        table_VD, budget = model.embedding.weight.detach(), int(budget_bytes / STEP**left)
+        cut(model, allocate(front, selector, table_VD, budget, precision, model.embedder.basis_FDD is not None).sizes_V)
+        if left < settings.compress.finetune.rounds:
+            tuning.run(model, table.model, resume / f"step-{left}" if resume else None)
+        front, _ = rebase(
+            model, front.field_V, table.shown_V, tuning.train, search, settings.train.seed, tuning.device, _silent, (selector,)
+        )
+    return replace(propose(selector, model, front, budget_bytes, precision, tuning), steps=steps + 1)
+
+
+def score_of(judged: Cut) -> float:
+    """What the best is chosen by."""
+    return judged.measured["score"]
+
+
+def _silent(text: str) -> None:
+    """The log of what is asked again."""

@@ -1,0 +1,109 @@
+"""A table cut and coded, and how good the model is that would be served from it.
+
+Shapes: V table rows, D dimensions, N validation events.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from amtl.model.ctr_model import CTRModel
+from amtl.model.masked_embedding import MaskedEmbedding
+from amtl.packing.allocation import allocate
+from amtl.packing.layout import Layout
+from amtl.packing.packed_embedding import PackedEmbedding, pack
+from amtl.sizing.front import Front
+from amtl.training.tuning import Tuning
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A way to cut a model.
+
+    Attributes:
+        selector: by whose worth the sizes were taken. steps: in how many cuts, each in a basis of its own.
+        model: before it was fine-tuned, the whole rotated model, which other cuts may share; afterwards masked and calibrated.
+        layout: what is kept of every row, at how many bits.
+        measured: validation AUC, log loss and score of the model as it would be served: numbers coded and read back, calibrated.
+        history: validation of the masked model after every epoch of fine-tuning; empty before.
+    """
+
+    selector: str
+    model: CTRModel
+    layout: Layout
+    measured: dict[str, float]
+    history: list[dict[str, float]] = field(default_factory=list)
+    steps: int = 1
+
+    @property
+    def name(self) -> str:
+        """The selector, and the steps where there are several."""
+        return self.selector if self.steps == 1 else f"{self.selector} in {self.steps} steps"
+
+    @property
+    def kept(self) -> float:
+        """Kept share of the table's numbers."""
+        return float(self.layout.sizes_V.double().mean()) / self.layout.dim
+
+    @property
+    def bytes(self) -> int:
+        """Of the table file."""
+        return self.layout.bytes(self.model.embedder.basis_FDD is not None)
+
+    def described(self) -> dict[str, Any]:
+        """One line of a report."""
+        return {"selector": self.name, "bytes": self.bytes, "tuned": bool(self.history), **self.measured}
+
+
+def propose(selector: str, model: CTRModel, front: Front, budget_bytes: int, precision: str, tuning: Tuning) -> Cut:
+    """Sizes of a budget by a selector, judged without any training; `model` stays as it is.
+
+    Raises:
+        BudgetError: no table meets the budget.
+    """
+    table_VD = model.embedding.weight.detach()
+    layout = allocate(front, selector, table_VD, budget_bytes, precision, model.embedder.basis_FDD is not None)
+    return Cut(selector, model, layout, tuning.calibration(served(model, layout)).measured)
+
+
+def finetuned(proposed: Cut, teacher: CTRModel, tuning: Tuning, resume: Path | None = None) -> Cut:
+    """The same sizes after fine-tuning under the mask; the model of the proposal stays as it is."""
+    model = copy.deepcopy(proposed.model)
+    cut(model, proposed.layout.sizes_V)
+    progress = tuning.run(model, teacher, resume)
+    return settled(replace(proposed, model=model, history=progress.history), tuning)
+
+
+def settled(chosen: Cut, tuning: Tuning) -> Cut:
+    """The cut as it is served: a masked model of its own, calibrated for the numbers that are read back."""
+    model = chosen.model if chosen.history else copy.deepcopy(chosen.model)
+    cut(model, chosen.layout.sizes_V)
+    scale, shift, measured = tuning.calibration(served(model, chosen.layout))
+    model.backbone.rescale(scale, shift)
+    return replace(chosen, model=model, measured=measured)
+
+
+@torch.no_grad()
+def cut(model: CTRModel, sizes_V: Tensor) -> None:
+    """Mask the model's table: row i keeps its first `sizes_V[i]` dimensions, in the forward pass and in the stored weights."""
+    masked = MaskedEmbedding(model.embedding, sizes_V)
+    masked.apply_mask()
+    model.embedder.lookup = masked
+
+
+def served(model: CTRModel, layout: Layout) -> CTRModel:
+    """A copy of the model that looks up what a server would: numbers coded and read back."""
+    table = nn.Embedding.from_pretrained(decoded(model.embedding.weight, layout), freeze=False)
+    return copy.deepcopy(model, {id(model.embedder.lookup): table})
+
+
+@torch.no_grad()
+def decoded(table_VD: Tensor, layout: Layout) -> Tensor:
+    """A table after packing and unpacking, float32 [V, D] on the CPU."""
+    return PackedEmbedding(pack(table_VD, layout), layout.dim)(layout.order()[1])

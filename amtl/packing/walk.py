@@ -1,0 +1,87 @@
+"""`compress.budget: auto`: the smallest table that loses nothing, found by walking budgets down a geometric ladder.
+
+As long as a proposal loses nothing as it is, nothing is trained. From the first budget on at which all proposals do, the best
+selector's sizes are fine-tuned, until even that loses something; the last table that lost nothing is kept. The front is the
+search's: no search runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amtl.errors import BudgetError
+from amtl.packing.choice import Choice, Table, best_cut, proposals
+from amtl.packing.cut import Cut
+
+RATIO = 0.8
+"""Of one rung's bytes to those of the rung above."""
+EVERYTHING = 2**62
+"""A budget in bytes that every table meets."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Where a walk ended.
+
+    Attributes:
+        budget_bytes: the rung of the ladder. choice: what `best_cut` gives there.
+        rungs: those that were tried, JSON-able: budget_bytes, passed, and what `Cut.described` says.
+    """
+
+    budget_bytes: int
+    choice: Choice
+    rungs: list[dict[str, Any]]
+
+
+def smallest_cut(table: Table, resume: Path | None = None) -> Walk:
+    """The smallest table on the ladder that loses nothing; the whole table where even that loses something."""
+    budget = table.propose(table.selectors[0], EVERYTHING).bytes
+    rungs, choice = list(_untrained(table, budget)), None
+    for rung, tuned in () if rungs[-1]["passed"] else _trained(table, rungs[-1]["budget_bytes"], resume):
+        rungs.append(rung)
+        choice = tuned if rung["passed"] else choice
+    end = next((rung["budget_bytes"] for rung in reversed(rungs) if rung["passed"]), budget)
+    choice = choice or best_cut(table, table.selectors, end, resume and resume / "kept")
+    if not table.goal.met(choice.cut.measured):
+        table.tuning.log(f"even the whole table in {table.settings.compress.precision} loses more than the tolerance; it is kept")
+    return Walk(end, choice, rungs)
+
+
+def _untrained(table: Table, budget_bytes: int) -> Iterator[dict[str, Any]]:
+    """Rungs down to the first at which every proposal loses something as it is."""
+    for budget in _ladder(budget_bytes):
+        try:
+            best = proposals(table, table.selectors, budget)[0]
+        except BudgetError:
+            return
+        table.say(best)
+        yield _rung(table, budget, best)
+        if not table.goal.met(best.measured):
+            return
+
+
+def _trained(table: Table, budget_bytes: int, resume: Path | None) -> Iterator[tuple[dict[str, Any], Choice]]:
+    """Rungs down to the first at which the best cut loses something; after the first one, of the best selector alone."""
+    selectors = table.selectors
+    for budget in _ladder(budget_bytes):
+        try:
+            choice = best_cut(table, selectors, budget, resume and resume / f"{budget}-bytes")
+        except BudgetError:
+            return
+        yield _rung(table, budget, choice.cut), choice
+        if not table.goal.met(choice.cut.measured):
+            return
+        selectors = (choice.cut.selector,)
+
+
+def _ladder(budget_bytes: int) -> Iterator[int]:
+    while budget_bytes:
+        yield budget_bytes
+        budget_bytes = int(budget_bytes * RATIO)
+
+
+def _rung(table: Table, budget_bytes: int, tried: Cut) -> dict[str, Any]:
+    return {"budget_bytes": budget_bytes, "passed": table.goal.met(tried.measured), **tried.described()}
