@@ -114,7 +114,7 @@ def test_any_bundle_is_scored_as_evaluation_scores_it(written):
 
 @pytest.mark.parametrize("name", ["masked.safetensors", "bundle/table.safetensors"])
 def test_damaged_results_of_compress_are_refused(written, tmp_path, name):
-    problem, folder, _, control = written
+    _, folder, _, control = written
     for content in (None, b"", b"\xff" * 64):
         copy = shutil.copytree(folder, tmp_path / repr(content)[:5])
         (copy / name).unlink()
