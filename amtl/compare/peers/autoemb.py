@@ -5,7 +5,7 @@ a field's controller, a perceptron of the value's popularity, weighs them by a s
 everything else on training batches, in turns (the paper's first-order bilevel scheme), in one pass over the rows, as in its streams.
 
 The paper stops there: its table is larger than a fixed one. To have a smaller one (deviations): every value takes one width, the
-argmax of log weight - price * bytes, at the lowest price whose table is within the budget; the model is then trained anew with these
+argmax of log weight - price * width, at the lowest price whose table is within the budget; the model is then trained anew with these
 widths. Batch norm is folded into the linear layer in the end, which leaves tanh(W e + b).
 
 Further deviations: popularity is the standardised log count over all training rows, not a running one, and the controller reads

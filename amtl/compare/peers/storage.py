@@ -1,7 +1,8 @@
 """What a peer's weights take in a file and come back as, counted alike for all peers.
 
 Every peer is granted what our own table has: values are sorted so that the vocabulary leads straight to their place, a boundary between two
-groups of rows takes 4 bytes, and int8 codes have one scale a column of each matrix (`amtl.packing.codes`). A file's header is not counted.
+groups of rows takes 4 bytes, and int8 codes have one scale a column of each matrix (`amtl.packing.codes`). A file's header is not
+counted, nor is anybody's vocabulary, which hashing could do without.
 
 Shapes: X rows, D columns, F fields.
 """
