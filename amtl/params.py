@@ -230,7 +230,7 @@ class SearchParams(Section):
     learning_rate: PositiveFloat = 1e-2
     rows: PositiveInt = 400_000
     steps: PositiveInt = 150
-    ladder: Annotated[tuple[Fraction, ...], Field(strict=False, min_length=1)] = (0.6, 0.4, 0.2, 0.1, 0.05, 0.02)
+    ladder: Annotated[tuple[Fraction, ...], Field(strict=False, min_length=1)] = (0.4, 0.2, 0.1, 0.05, 0.02, 0.01)
     epochs: PositiveInt = 1
 
     @field_validator("ladder")
