@@ -64,6 +64,9 @@ def main() -> int:
     except AmtlError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; finished runs are kept, the same command goes on", file=sys.stderr)
+        return 130
 
 
 def store_of(scope: Scope) -> Store:
@@ -121,7 +124,11 @@ def run_in_several(jobs: int) -> int:
     environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", PARENT: str(os.getpid()), "AMTL_RESULTS_JOBS": str(jobs)}
     command = [sys.executable, "-m", "benchmarks.results", *sys.argv[1:], "--jobs", "1"]
     started = [subprocess.Popen(command, env={**os.environ, **environment}) for _ in range(jobs)]
-    return max(process.wait() for process in started)
+    try:
+        return max(process.wait() for process in started)
+    finally:
+        for process in started:
+            process.terminate()
 
 
 def check_data(experiments: list[Experiment], store: Store, folder: Path) -> None:

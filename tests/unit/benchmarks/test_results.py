@@ -130,6 +130,14 @@ def test_a_tie_within_one_standard_error_is_no_defeat(theirs, words):
     assert words in peers.verdict({(peers.AUTO, 0.9): ours, ("mde", 0.9): rival}, ["mde"], 0.9)
 
 
+@pytest.mark.parametrize(("linear", "warned"), [(0.8, True), (0.79, False)])
+def test_savings_prove_nothing_where_no_embeddings_are_needed(linear, warned):
+    find = Finished(lambda run: None)
+    starts = {"logistic": {"test": {"auc": linear, "logloss": 0.5}}}
+    written = page.text(SCOPE, lambda run: find(run) and {**find(run), **starts})
+    assert ("savings here prove nothing" in written) == warned
+
+
 def test_a_page_without_runs_says_so_and_is_the_same_every_time():
     written = page.text(plan.FULL, lambda run: None)
     assert written == page.text(plan.FULL, lambda run: None)
