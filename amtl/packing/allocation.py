@@ -3,7 +3,7 @@
 One threshold moves along the front: a row holds a level whose price (worth a bit, `prices`) is not below it. The threshold of a
 budget is found on a histogram of prices (`thresholds`); what is left is given to the next steps in order of price, as long as the
 file (`layout.file_bytes`, all metadata counted) stays within the budget. Levels that are not worth a bucket in a field are closed
-(`merging`) if that lowers the estimated cost. With mixed widths a ladder of mean widths is tried, each with the sizes that then fit;
+(`merging`) where that lowers the estimated cost. With mixed widths a ladder of mean widths is tried, each with the sizes that then fit;
 kept is what is estimated to cost the least cross-entropy by cutting and by coding (`widths`).
 
 Shapes: V rows, F fields, D dimensions, L levels above 0.
@@ -27,7 +27,9 @@ from amtl.sizing.front import Front
 
 MEAN_BITS = (3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0)
 SKIPS = 64
-ROUNDS = 3  # of closing levels and pricing again
+ROUNDS, LADDER_ROUNDS = 6, 2
+RANGE = 64  # how far the price of a bit may fall when levels are closed
+NEGLIGIBLE = 0.005  # share of the budget that metadata may take before closing levels is tried
 
 
 def allocate(front: Front, selector: str, table_VD: Tensor, budget_bytes: int, precision: str, stored_basis: bool) -> Layout:
@@ -88,37 +90,55 @@ class _Demand:
         rows_FL1[:, 0] = torch.tensor(self.ends_F).diff(prepend=torch.tensor([0]))
         return rows_FL1
 
-    def levels(self, bits_FL1: Tensor, budget_bytes: int, costing: Costing, skips: int = SKIPS) -> Tensor:
-        """The level of every row within the budget, int64 [V]; with levels closed where that is estimated to cost less.
+    def levels(self, bits_FL1: Tensor, budget_bytes: int, costing: Costing, rounds: int = ROUNDS, skips: int = SKIPS) -> Tensor:
+        """The level of every row within the budget, int64 [V].
+
+        First with every useful level open, then with those that are worth their bucket at a price of a bit, which is bisected until
+        it is the price that the budget then comes to. Kept is what is estimated to cost the least.
 
         Args:
             bits_FL1: bits of a row at each level, by which rows choose.
+            rounds: of bisecting. skips: kinds of steps too large for what is left that are passed over.
         """
-        open_FL, best_V = self.useful_FL, None
-        for _ in range(ROUNDS):
-            histogram = Histogram.of(prices_of_open(self.worth_VL, bits_FL1, open_FL, self.ends_F), self.ends_F)
-            threshold = histogram.threshold(budget_bytes, costing)
-            level_V = histogram.levels(threshold, open_FL, budget_bytes, costing, skips)
-            if best_V is not None and cutting_cost(self.front, level_V) >= cutting_cost(self.front, best_V):
-                break
-            best_V, price, rows_FL1 = level_V, price_at(threshold), histogram.rows_at(threshold)
-            fewer_FL = worthwhile(self.worth_VL, bits_FL1, open_FL, rows_FL1, self.ends_F, price, costing)
-            if torch.equal(fewer_FL, open_FL):
-                break
-            open_FL = fewer_FL
-        assert best_V is not None
-        return best_V
+        found = self._within(self.useful_FL, bits_FL1, budget_bytes, costing, skips)
+        if costing.beside(found.rows_FL1) < NEGLIGIBLE * budget_bytes:
+            return found.level_V
+        best, low, high, price = found, found.price / RANGE, found.price, found.price / 2
+        for _ in range(rounds):
+            open_FL = worthwhile(self.worth_VL, bits_FL1, self.useful_FL, best.rows_FL1, self.ends_F, price, costing)
+            found = self._within(open_FL, bits_FL1, budget_bytes, costing, skips)
+            best = min(best, found, key=lambda one: one.cost)
+            low, high = (price, high) if found.price > price else (low, price)
+            price = (low * high) ** 0.5
+        return best.level_V
+
+    def _within(self, open_FL: Tensor, bits_FL1: Tensor, budget_bytes: int, costing: Costing, skips: int) -> _Found:
+        """The levels within the budget where some are closed."""
+        histogram = Histogram.of(prices_of_open(self.worth_VL, bits_FL1, open_FL, self.ends_F), self.ends_F)
+        threshold = histogram.threshold(budget_bytes, costing)
+        level_V = histogram.levels(threshold, open_FL, budget_bytes, costing, skips)
+        return _Found(level_V, histogram.rows_at(threshold), price_at(threshold), cutting_cost(self.front, level_V))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Levels within a budget, the rows of each field at each of them (about), the price of a bit, and the estimated cost."""
+
+    level_V: Tensor
+    rows_FL1: Tensor
+    price: float
+    cost: float
 
 
 def _mixed(demand: _Demand, table_VD: Tensor, budget_bytes: int, costing: Costing) -> Layout:
     """The layout of the mean width that is estimated to cost the least; costs fall and then rise along the ladder."""
     front, best, least = demand.front, costing, float("inf")
-    level_V = demand.levels(costing.row_bits_FL1.float(), budget_bytes, costing, skips=0)
+    level_V = demand.levels(costing.row_bits_FL1.float(), budget_bytes, costing, rounds=LADDER_ROUNDS, skips=0)
     for mean_bits in MEAN_BITS:
         stakes = Stakes.of(front, table_VD, level_V)
         bits_FLD = stakes.bits_FLD(mean_bits)
         tried, by_FL1 = replace(costing, bits_FLD=bits_FLD), price_bits(bits_FLD, stakes.rows_FL1, front.size_L1)
-        level_V = demand.levels(by_FL1, budget_bytes, tried, skips=0)
+        level_V = demand.levels(by_FL1, budget_bytes, tried, rounds=LADDER_ROUNDS, skips=0)
         cost = cutting_cost(front, level_V) + Stakes.of(front, table_VD, level_V).noise(bits_FLD)
         if cost > 1.2 * least:
             break

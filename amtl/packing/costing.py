@@ -45,7 +45,7 @@ class Costing:
         """D."""
         return self.bits_FLD.shape[2]
 
-    @property
+    @cached_property
     def bucket_bits_L1(self) -> Tensor:
         """Bits that a bucket costs beside its rows' numbers, about, float32 [L + 1]."""
         return 8 * (2 + self.size_L1.float() * dimension_bytes(self.kind))
@@ -64,6 +64,12 @@ class Costing:
             widest_F = torch.zeros(len(rows_FL1), dtype=torch.int64).scatter_reduce_(0, field_K, sizes_K, "amax")
         row_bits_K = self.row_bits_FL1[field_K, level_K]
         return file_bytes(self.kind, rows_FL1[field_K, level_K], sizes_K, row_bits_K, widest_F, self.dim)
+
+    def beside(self, rows_FL1: Tensor) -> float:
+        """Bytes of buckets and basis beside the rows' numbers, about."""
+        used_FL1 = rows_FL1 > 0
+        widest_F = (used_FL1 * self.size_L1).amax(1)
+        return float((used_FL1 * self.bucket_bits_L1).sum() + self.basis_bits * widest_F.sum()) / 8
 
     def layout(self, level_V: Tensor, field_V: Tensor) -> Layout:
         """The layout in which every row holds its level."""

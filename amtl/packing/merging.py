@@ -36,7 +36,7 @@ def worthwhile(
         total[field].append(total_RL1[~big_FL1[field, total_RL1.argmin(1)]])
     for field, parts in enumerate(total):
         if parts:
-            result_FL[field] = _closed(torch.cat(parts), open_FL[field], price, costing)
+            result_FL[field] = _closed(torch.cat(parts), big_FL1[field, 1:], price, costing)
     return result_FL
 
 
@@ -45,27 +45,27 @@ def _lost(worth_RL: Tensor) -> Tensor:
     return torch.cat([worth_RL.flip(1).cumsum(1).flip(1), worth_RL.new_zeros(len(worth_RL), 1)], dim=1)
 
 
-def _closed(total_RL1: Tensor, open_L: Tensor, price: float, costing: Costing) -> Tensor:
-    """The levels of one field that stay open, bool [L], given what each level costs the rows of its small buckets."""
-    open_L = open_L.clone()
-    while len(total_RL1):
+def _closed(total_RL1: Tensor, big_L: Tensor, price: float, costing: Costing) -> Tensor:
+    """The levels of one field that stay open, bool [L]: the big buckets', and those that are used in the end.
+
+    Args:
+        total_RL1: what each level costs the rows of the field's small buckets. big_L: levels of big buckets.
+    """
+    while True:
         best_R2, level_R2 = total_RL1.topk(2, dim=1, largest=False)
         used_L = torch.bincount(level_R2[:, 0], minlength=total_RL1.shape[1])[1:] > 0
         extra_L = torch.zeros(total_RL1.shape[1]).index_add_(0, level_R2[:, 0], best_R2[:, 1] - best_R2[:, 0])[1:]
         gain_L = (price * _saved(used_L, costing) - extra_L).masked_fill(~used_L, -torch.inf)
         if float(gain_L.max()) <= 0:
-            break
-        level = int(gain_L.argmax())
-        open_L[level] = False
-        total_RL1[:, level + 1] = torch.inf
-    return open_L
+            return used_L | big_L
+        total_RL1[:, int(gain_L.argmax()) + 1] = torch.inf
 
 
 def _saved(used_L: Tensor, costing: Costing) -> Tensor:
     """Bits that closing each level saves beside its rows' numbers, [L]."""
-    saved_L = costing.bucket_bits_L1[1:].clone()
-    sizes = costing.size_L1[1:][used_L]
-    if len(sizes):
-        below = sizes[-2] if len(sizes) > 1 else 0
-        saved_L[used_L.nonzero()[-1]] += costing.basis_bits * (sizes[-1] - below)
+    saved_L = costing.bucket_bits_L1[1:]
+    levels = torch.nonzero(used_L).flatten()
+    if costing.basis_bits and len(levels):
+        saved_L, sizes = saved_L.clone(), costing.size_L1[1:][levels]
+        saved_L[levels[-1]] += costing.basis_bits * (sizes[-1] - sizes[:-1].max() if len(sizes) > 1 else sizes[-1])
     return saved_L

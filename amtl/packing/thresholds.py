@@ -38,7 +38,8 @@ class Histogram:
         for field, rows in field_chunks(ends_F):
             for level, bins_R in enumerate(_bins(price_VL[rows]).unbind(1)):
                 count_FLB[field, level] += torch.bincount(bins_R[bins_R >= 0], minlength=BINS + 1)
-        return cls(price_VL, ends_F, count_FLB.flip(2).cumsum(2).flip(2))
+        up_to_FLB = count_FLB.cumsum(2)
+        return cls(price_VL, ends_F, count_FLB.add_(up_to_FLB[:, :, -1:]).sub_(up_to_FLB))
 
     def rows_at(self, threshold: int) -> Tensor:
         """Rows of each field at each level if prices from that bin on are paid, int64 [F, L + 1]."""
