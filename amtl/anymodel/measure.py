@@ -89,7 +89,7 @@ def _basis(weight_VD: Tensor, sample: Sample) -> Tensor | None:
     if weight_VD.shape[1] == 1:
         return None
     (basis_DD,) = balanced_basis(weight_VD, sample.seen_V, sample.field_V, sample.curvature_FDD)
-    return (basis_DD.T * CODES).round().to(torch.int8)
+    return (basis_DD.T * CODES).round().to(torch.int8).contiguous()
 
 
 def _stored(weight_VD: Tensor, basis_DD: Tensor | None) -> Tensor:

@@ -37,17 +37,22 @@ class Table:
         return self.weight_VD.numel() * self.weight_VD.element_size()
 
 
-def find_tables(model: nn.Module, names: Sequence[str] | None = None) -> list[Table]:
-    """The model's tables in the order of its modules, or those that are named.
-
-    Raises:
-        ParamsError: there is none, a name is none of theirs, or a table cannot be packed.
-    """
+def all_tables(model: nn.Module) -> list[Table]:
+    """The model's tables in the order of its modules, whether or not they can be packed."""
     by_weight: dict[int, dict[str, Lookup]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
             by_weight.setdefault(id(module.weight), {})[name] = module
-    tables = [Table(next(iter(readers)), readers) for readers in by_weight.values()]
+    return [Table(next(iter(readers)), readers) for readers in by_weight.values()]
+
+
+def find_tables(model: nn.Module, names: Sequence[str] | None = None) -> list[Table]:
+    """The tables to pack: all of the model's, or those that are named.
+
+    Raises:
+        ParamsError: there is none, a name is none of theirs, or a table cannot be packed.
+    """
+    tables = all_tables(model)
     if not tables:
         raise ParamsError(f"{type(model).__name__} holds no nn.Embedding and no nn.EmbeddingBag: there is nothing to pack")
     chosen = tables if names is None else [_named(name, tables) for name in dict.fromkeys(names)]

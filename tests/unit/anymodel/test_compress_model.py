@@ -39,8 +39,9 @@ def test_packed_is_masked_up_to_its_codes(precision):
     packed, report, masked = trained_under_the_mask("40%" if precision.startswith("fp") else "15%", precision)
     assert 0 < report.tables[0].mean_size < 12
     error = (predicted(packed) - masked).abs().max()
-    assert error <= {"fp32": 1e-5, "fp16": 1e-2, "int8": 0.1, "mixed": 1.5}[precision]
-    assert error < 0.5 * (masked - predicted(two_tables())).abs().max()
+    assert error <= {"fp32": 1e-6, "fp16": 2e-3, "int8": 0.02, "mixed": 0.2}[precision]
+    assert error < (masked - masked.mean()).abs().max() / 10
+    assert (masked - predicted(two_tables())).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(
