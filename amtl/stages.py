@@ -150,6 +150,7 @@ def compress(settings: Params) -> None:
 def evaluate(settings: Params) -> None:
     """Score the packed table beside the masked one, the control, the baseline and the parent."""
     from amtl.model.ctr_model import ModelConfig
+    from amtl.packing.bundle import field_bytes
     from amtl.release.breakdown import describe
     from amtl.release.candidates import Candidates, score_candidates, table_metrics
     from amtl.release.registry import stage_run
@@ -169,10 +170,10 @@ def evaluate(settings: Params) -> None:
     evaluation = _context(settings) | describe(
         data.vocabulary,
         candidates.sizes_V.numpy(),
+        field_bytes(BUNDLE),
         test,
         predictions,
         settings.train.dim,
-        settings.compress.precision,
         settings.evaluate.bands,
     )
     files.publish_json(METRICS, metrics)

@@ -25,7 +25,7 @@ from amtl.data.vocabulary import RowLookup, Vocabulary
 from amtl.errors import ArtifactError, DataError
 from amtl.files import digest_of, publish_folder, publish_tensors, publish_text, read_tensors, verify_manifest, write_manifest
 from amtl.model.ctr_model import CTRModel, ModelConfig, weights_of
-from amtl.packing.layout import Layout, smallest
+from amtl.packing.layout import Layout, dimension_bytes, smallest
 from amtl.packing.packed_embedding import PackedEmbedding, pack
 from amtl.params import EventsParams
 from amtl.sizing.basis import CODES
@@ -77,7 +77,12 @@ def write(path: Path, contents: Contents) -> None:
             events=contents.events.model_dump(mode="json"),
             scaling=asdict(contents.scaling),
             model=model.config.to_json(),
-            table={"rows": len(layout.bucket_V), "dim": layout.dim, "precision": layout.kind},
+            table={
+                "rows": len(layout.bucket_V),
+                "dim": layout.dim,
+                "precision": layout.kind,
+                "stored_basis": model.embedder.basis_FDD is not None,
+            },
             lineage=contents.lineage,
         )
 
@@ -101,6 +106,20 @@ def unpack_basis(table: dict[str, Tensor]) -> Tensor | None:
     for matrix_DD, codes in zip(basis_FDD, codes_ND.split(widest_F.tolist()), strict=True):
         matrix_DD[: len(codes)] = (codes.double() / CODES).float()
     return basis_FDD
+
+
+def field_bytes(path: Path) -> dict[str, int]:
+    """Bytes of the table file that each field of a bundle takes: numbers, scales, widths and basis, but not the header.
+
+    Raises:
+        ArtifactError: the bundle is damaged or of another format.
+    """
+    described = _verified(path)["table"]
+    buckets = pl.read_parquet(path / "sizes.parquet").group_by("field", "size", maintain_order=True).agg(pl.len(), pl.col("bits").first())
+    numbers = (pl.col("len").cast(pl.Int64) * pl.col("bits") + 7) // 8 + pl.col("size") * dimension_bytes(described["precision"])
+    basis = pl.col("size").max() * described["dim"] if described["stored_basis"] else 0
+    fields = buckets.group_by("field", maintain_order=True).agg((numbers.sum() + basis).ceil().cast(pl.Int64).alias("bytes"))
+    return dict(fields.select("field", "bytes").iter_rows())
 
 
 def identity(path: Path) -> str:

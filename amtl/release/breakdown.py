@@ -10,23 +10,27 @@ import polars as pl
 
 from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
-from amtl.packing.budget import NUMBER_BYTES, SCALE_BYTES
 from amtl.release.evaluate import frequency_bands
 
 CHUNK = 65_536
 
 
 def describe(
-    vocabulary: Vocabulary, sizes_V: np.ndarray, test: Rows, predictions: Mapping[str, np.ndarray], dim: int, precision: str, bands: int
+    vocabulary: Vocabulary,
+    sizes_V: np.ndarray,
+    field_bytes: Mapping[str, int],
+    test: Rows,
+    predictions: Mapping[str, np.ndarray],
+    dim: int,
+    bands: int,
 ) -> dict[str, Any]:
     """The tables and curves of the report.
 
     Args:
-        sizes_V: size of every table row, [V].
+        sizes_V: size of every table row, [V]. field_bytes: bytes of the packed table that each field takes.
         test: the test rows, encoded with `vocabulary` (table rows).
         predictions: name to test probabilities, e.g. {"auc": packed, "auc_fixed": fixed}.
-        dim: D. precision: of the packed table.
-        bands: frequency bands a field.
+        dim: D. bands: frequency bands a field.
 
     Returns:
         {"bands": ..., "fields": ..., "sizes": ..., "size_by_frequency": ...}, lists of JSON objects.
@@ -35,7 +39,7 @@ def describe(
     histogram = rows.group_by("size").len("values").sort("size")
     return {
         "bands": _bands(vocabulary, sizes_V, test, predictions, bands),
-        "fields": _fields(rows, dim, precision),
+        "fields": _fields(rows, dim, field_bytes),
         "sizes": histogram.to_dicts(),
         "size_by_frequency": _size_by_frequency(rows),
     }
@@ -55,15 +59,10 @@ def _bands(
     return result
 
 
-def _fields(rows: pl.DataFrame, dim: int, precision: str) -> list[dict[str, Any]]:
-    scale = SCALE_BYTES if precision == "int8" else 0
-    grouped = rows.group_by("field", maintain_order=True).agg(
-        values=pl.len(),
-        dense_bytes=pl.len() * dim * 4,
-        table_bytes=pl.col("size").sum() * NUMBER_BYTES[precision] + (pl.col("size") > 0).sum() * scale,
-        mean_size=pl.col("size").mean(),
-    )
-    return grouped.to_dicts()
+def _fields(rows: pl.DataFrame, dim: int, field_bytes: Mapping[str, int]) -> list[dict[str, Any]]:
+    grouped = rows.group_by("field", maintain_order=True)
+    fields = grouped.agg(values=pl.len(), dense_bytes=pl.len() * dim * 4, mean_size=pl.col("size").mean())
+    return [{**entry, "table_bytes": field_bytes[entry["field"]]} for entry in fields.to_dicts()]
 
 
 def _size_by_frequency(rows: pl.DataFrame) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from toy import Toy, toy, with_settings
 
 import amtl
 from amtl.errors import DataError
-from amtl.files import read_json, write_manifest
+from amtl.files import read_json, read_tensors, write_manifest
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
 from amtl.training.loop import predict
@@ -172,7 +172,7 @@ def test_the_folder_holds_what_the_contract_names(folder, problem):
     assert {path.name for path in folder.iterdir()} == {"manifest.json", *manifest["files"]} == {"manifest.json", *bundle.FILES}
     assert manifest["format"] == 2
     assert manifest["kind"] == "bundle"
-    assert manifest["table"] == {"rows": problem.vocabulary.rows, "dim": 6, "precision": "fp32"}
+    assert manifest["table"] == {"rows": problem.vocabulary.rows, "dim": 6, "precision": "fp32", "stored_basis": False}
     assert manifest["lineage"] == {"budget": "60%"}
     assert manifest["events"]["label"] == "click"
 
@@ -197,6 +197,16 @@ def test_the_layout_knows_the_file_s_bytes(tmp_path, precision, rotated):
     problem = toy("dlrm")
     written(problem, tmp_path / "bundle", precision, rotated)
     assert (tmp_path / "bundle" / "table.safetensors").stat().st_size == problem.layout(sizes_of(problem), precision).bytes(rotated)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_the_fields_bytes_are_the_file_s_but_for_header_and_counts(tmp_path, precision, rotated):
+    problem = toy("dlrm")
+    written(problem, tmp_path / "bundle", precision, rotated)
+    fields, tensors = bundle.field_bytes(tmp_path / "bundle"), read_tensors(tmp_path / "bundle" / "table.safetensors")
+    assert list(fields) == list(problem.vocabulary.sizes)
+    assert sum(fields.values()) == sum(tensors[name].nbytes for name in ("codes", "scales", "basis") if name in tensors)
 
 
 def test_identity_is_of_the_content_and_of_nothing_else(tmp_path, problem):
