@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amtl.compare.methods import REFERENCES, WIDENED
-from amtl.compare.results import CONTROL, OWN_SIZE, PAPER, Comparison, Row
+from amtl.compare.results import AUTO_MIXED, CONTROL, OWN_SIZE, PAPER, Comparison, Row
 
 AUC_LOST, LOGLOSS_GAINED = 0.0005, 0.001
 """No loss: mean AUC lower, and log loss (nats an event) higher, than the control's by at most this."""
@@ -14,7 +14,7 @@ AUC_LOST, LOGLOSS_GAINED = 0.0005, 0.001
 FIXED = ("fixed", WIDENED)
 """Methods that give every value the same width."""
 
-SETTABLE = {"auto": "auto", "auto-mixed": "auto", "curvature": "curvature", "twins": "twins", "rule": "rule", PAPER: "paper"}
+SETTABLE = {"auto": "auto", AUTO_MIXED: "auto", "curvature": "curvature", "twins": "twins", "rule": "rule", PAPER: "paper"}
 """Methods that the pipeline builds, and the `search.sizes` that asks for each."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -137,26 +138,35 @@ def against_bytes(lines: Rows, control: float, metric: str, limits: tuple[float,
     """A metric over the bytes of the table, one line a method with its spread over seeds; the full-width control is dashed.
 
     Args:
-        lines: method; points, a list of (bytes, mean, standard deviation); strong: drawn thicker.
+        lines: method; points, a list of (bytes, mean, standard deviation); strong: drawn thicker, and first in the legend.
         control: the control's metric.
         metric: name of the axis.
         limits: of the axis; what lies outside is not drawn.
     """
-    from itertools import product
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for line, (marker, colour) in zip(lines, product(MARKERS, COLOURS), strict=False):
+        ordered = sorted(lines, key=lambda line: not line["strong"])
+        for line, (marker, colour) in zip(ordered, product(MARKERS, COLOURS), strict=False):
             sizes, means, spreads = zip(*sorted(line["points"]), strict=True)
-            style = {"linewidth": 2.0, "zorder": 3} if line["strong"] else {"linewidth": 0.9, "linestyle": (0, (4, 2))}
-            axes.errorbar(sizes, means, spreads, color=colour, marker=marker, markersize=4, capsize=2, label=line["method"], **style)
+            style = {"linewidth": 2.0, "zorder": 3} if line["strong"] else {"linewidth": 0.8, "linestyle": (0, (4, 2))}
+            axes.errorbar(sizes, means, spreads, color=colour, marker=marker, markersize=4, elinewidth=0.8, label=line["method"], **style)
         axes.axhline(control, color=GREY, linestyle="--", linewidth=1, label="control, full width")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: written_bytes(value))
         axes.set(xlabel="bytes of the table, all of them (log scale)", ylabel=metric, ylim=limits)
+        _bytes_axis(axes)
         _legend(figure, axes, 3)
 
     return _svg(f"{metric.lower().replace(' ', '-')}-against-bytes", 5.2, draw) if lines else None
+
+
+def _bytes_axis(axes: Axes) -> None:
+    """A log axis of bytes with ticks at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: written_bytes(value))
 
 
 def _draw_bands(axes: Axes, bands: Rows) -> None:

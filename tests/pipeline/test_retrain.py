@@ -97,6 +97,21 @@ def test_another_budget_reruns_compress_and_evaluate_only(workspace, first):
     assert table.stat().st_size <= 0.3 * read(workspace, "build/evaluate/metrics.json")["dense_bytes"]
 
 
+def test_a_comparison_leaves_a_report_a_table_and_a_run_and_goes_on_where_it_was(workspace, first):
+    asked = ("compare", "--quick", "--methods", "fixed,rule", "--budgets", "30%", "--out", "build/side-by-side")
+    done = workspace.amtl(*asked)
+    assert done.code == 0, done.err
+    assert "Quick: too few rows" in done.out
+    folder = workspace.root / "build" / "side-by-side"
+    assert set(pl.read_csv(folder / "results.csv")["method"]) == {"base", "control", "logistic", "fixed", "rule"}
+    assert "<svg" in (folder / "report.html").read_text()
+    run = workspace.mlflow_runs()[0]
+    assert run.info.status == "FINISHED"
+    assert {"rule/30pct/auc", "fixed/30pct/bytes", "logistic/auc"} <= set(run.data.metrics)
+    assert is_clean(workspace.root)
+    assert "5 of 5 runs are finished already" in workspace.amtl(*asked).out
+
+
 def test_the_next_day_is_the_only_one_looked_at_and_training_starts_from_the_champion(workspace, first):
     champion = registry.champion("sample")
     assert workspace.amtl("sample", "--next-day").code == 0
