@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from amtl.errors import ParamsError
 
+MOST_CROSS_LAYERS = 16
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=2**40)]
@@ -198,7 +200,7 @@ class TrainParams(Section):
     backbone: Literal["mlp", "dlrm", "deepfm", "dcnv2"] = "mlp"
     dim: Annotated[int, Field(ge=2, le=1024)] = 16
     hidden: IntTuple = (128, 64)
-    cross_layers: Annotated[int, Field(ge=1, le=16)] = 3
+    cross_layers: Annotated[int, Field(ge=1, le=MOST_CROSS_LAYERS)] = 3
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     batch_norm: bool = False
     init_std: PositiveFloat = 0.01

@@ -138,7 +138,7 @@ def test_another_format_is_refused_as_such(folder, key, value):
 
 
 SOUND = {
-    "model": {"dim": 6, "fields": 3, "numbers": 1, "hidden": [8], "backbone": "dlrm", "batch_norm": False},
+    "model": {"dim": 6, "fields": 3, "numbers": 1, "hidden": [8], "backbone": "dlrm", "batch_norm": False, "cross_layers": 3},
     "table": {"rows": 52, "dim": 6},
 }
 ODD = [-1, 0, 3, 10**6, 2**31, 2**63, 10**30, 1.5, "", "6", None, [], [10**9], [10**30], [-3], {}, True]

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from amtl.params import MOST_CROSS_LAYERS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
@@ -28,6 +30,9 @@ class Shape:
         dropout: after each hidden layer.
         batch_norm: in each hidden layer.
         cross_layers: of `dcnv2`; the others ignore it.
+
+    Raises:
+        ValueError: there are no or too many cross layers (a damaged file may ask for any number).
     """
 
     dim: int
@@ -37,6 +42,10 @@ class Shape:
     dropout: float
     batch_norm: bool
     cross_layers: int
+
+    def __post_init__(self) -> None:
+        if type(self.cross_layers) is not int or not 1 <= self.cross_layers <= MOST_CROSS_LAYERS:
+            raise ValueError(f"cross_layers must be a whole number from 1 to {MOST_CROSS_LAYERS}")
 
     @property
     def inputs(self) -> int:
