@@ -11,7 +11,7 @@ Shapes: V rows, F fields, D dimensions, L levels above 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from amtl.packing.widths import Stakes, price_bits
 from amtl.sizing.front import Front
 
 MEAN_BITS = (3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0)
+LADDER_ROWS = 1 << 18  # of a larger table every n-th row says which mean width is best
+RISEN = 1.2  # by how much the cost must rise for the ladder to end
 SKIPS = 64
 ROUNDS, LADDER_ROUNDS = 6, 2
 RANGE = 64  # how far the price of a bit may fall when levels are closed
@@ -76,13 +78,18 @@ class _Demand:
     @classmethod
     def of(cls, front: Front, selector: str, table_VD: Tensor) -> _Demand:
         """The demand of a selector."""
-        fields = torch.arange(len(front.noise_FD))
-        ends_F = torch.searchsorted(front.field_V.contiguous(), fields, right=True).tolist()
-        largest_FD = torch.zeros(len(fields), table_VD.shape[1])
-        for field, rows in field_chunks(ends_F):
-            largest_FD[field] = torch.maximum(largest_FD[field], table_VD[rows].detach().abs().amax(0).cpu().float())
+        ends_F = _ends(front)
+        largest_FD = torch.zeros(len(ends_F), table_VD.shape[1])
+        for index, rows in field_chunks(ends_F):
+            largest_FD[index] = torch.maximum(largest_FD[index], table_VD[rows].detach().abs().amax(0).cpu().float())
         reach_F = ((largest_FD > 0) * torch.arange(1, table_VD.shape[1] + 1)).amax(1)
         return cls(front, front.worth_of(selector), ends_F, reach_F.unsqueeze(1) > front.size_L1[:-1])
+
+    def every(self, step: int) -> _Demand:
+        """The demand of every n-th row."""
+        front, rows = self.front, slice(None, None, step)
+        thin = replace(front, costs_VL1=front.costs_VL1[rows], lookups_V=front.lookups_V[rows], field_V=front.field_V[rows], worth={})
+        return _Demand(thin, self.worth_VL[rows], _ends(thin), self.useful_FL)
 
     def nothing(self) -> Tensor:
         """Rows of each field at each level where none keeps anything."""
@@ -130,21 +137,46 @@ class _Found:
     cost: float
 
 
+@dataclass(frozen=True, order=True)
+class _Coded:
+    """A mean width, and what comes of it: estimated cost, widths, and the bits of a row by which rows choose."""
+
+    cost: float
+    mean_bits: float
+    costing: Costing = field(compare=False)
+    bits_FL1: Tensor = field(compare=False)
+
+
 def _mixed(demand: _Demand, table_VD: Tensor, budget_bytes: int, costing: Costing) -> Layout:
-    """The layout of the mean width that is estimated to cost the least; costs fall and then rise along the ladder."""
-    front, best, least = demand.front, costing, float("inf")
-    level_V = demand.levels(costing.row_bits_FL1.float(), budget_bytes, costing, rounds=LADDER_ROUNDS, skips=0)
-    for mean_bits in MEAN_BITS:
-        stakes = Stakes.of(front, table_VD, level_V)
-        bits_FLD = stakes.bits_FLD(mean_bits)
-        tried, by_FL1 = replace(costing, bits_FLD=bits_FLD), price_bits(bits_FLD, stakes.rows_FL1, front.size_L1)
-        level_V = demand.levels(by_FL1, budget_bytes, tried, rounds=LADDER_ROUNDS, skips=0)
-        cost = cutting_cost(front, level_V) + Stakes.of(front, table_VD, level_V).noise(bits_FLD)
-        if cost > 1.2 * least:
+    """The layout of the mean width that is estimated to cost the least; of a large table, as every n-th row has it."""
+    step = -(-len(table_VD) // LADDER_ROWS)
+    nothing = costing.bytes(demand.nothing())
+    best = min(_ladder(demand.every(step), table_VD[::step], nothing + (budget_bytes - nothing) // step, costing, MEAN_BITS))
+    if step > 1:
+        (best,) = _ladder(demand, table_VD, budget_bytes, costing, (best.mean_bits,))
+    return best.costing.layout(demand.levels(best.bits_FL1, budget_bytes, best.costing), demand.front.field_V)
+
+
+def _ladder(demand: _Demand, table_VD: Tensor, budget_bytes: int, costing: Costing, means: tuple[float, ...]) -> list[_Coded]:
+    """Mean widths, each with the sizes that then fit, up to where the cost has clearly risen again."""
+    tried: list[_Coded] = []
+    level_V = demand.levels(costing.row_bits_FL1.float(), budget_bytes, costing, LADDER_ROUNDS, skips=0)
+    for mean_bits in means:
+        stakes = Stakes.of(demand.front, table_VD, level_V)
+        coded = replace(costing, bits_FLD=stakes.bits_FLD(mean_bits))
+        bits_FL1 = price_bits(coded.bits_FLD, stakes.rows_FL1, coded.size_L1)
+        level_V = demand.levels(bits_FL1, budget_bytes, coded, LADDER_ROUNDS, skips=0)
+        cost = cutting_cost(demand.front, level_V) + Stakes.of(demand.front, table_VD, level_V).noise(coded.bits_FLD)
+        tried.append(_Coded(cost, mean_bits, coded, bits_FL1))
+        if cost > RISEN * min(tried).cost:
             break
-        if cost < least:
-            best, best_FL1, least = tried, by_FL1, cost
-    return best.layout(demand.levels(best_FL1, budget_bytes, best), front.field_V)
+    return tried
+
+
+def _ends(front: Front) -> list[int]:
+    """One past each field's last row."""
+    ends_F: list[int] = torch.searchsorted(front.field_V.contiguous(), torch.arange(len(front.noise_FD)), right=True).tolist()
+    return ends_F
 
 
 def cutting_cost(front: Front, level_V: Tensor) -> float:

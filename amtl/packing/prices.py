@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-CHUNK_ROWS = 1 << 18
+CHUNK_ROWS = 1 << 16
 NEVER = -1.0
 """The price of a level that no budget buys."""
 
@@ -29,15 +29,18 @@ def prices(worth_RL: Tensor, bits_L1: Tensor) -> Tensor:
         worth_RL: worth of level l over level l - 1, not negative.
         bits_L1: bits of a row at each level, rising.
     """
-    zero_R1 = worth_RL.new_zeros(len(worth_RL), 1)
-    beyond_RL1 = torch.cat([worth_RL.flip(1).cumsum(1).flip(1), zero_R1], dim=1)  # from the right: exact where little is left
-    bits_L1 = bits_L1.to(worth_RL)
-    result_RL = torch.full_like(worth_RL, torch.inf)
-    for low in range(worth_RL.shape[1]):
-        slope_RB = (beyond_RL1[:, low : low + 1] - beyond_RL1[:, low + 1 :]) / (bits_L1[low + 1 :] - bits_L1[low])
-        best_RB = slope_RB.flip(1).cummax(1).values.flip(1)
-        result_RL[:, low:] = torch.minimum(result_RL[:, low:], best_RB)
-    return result_RL
+    levels, bits = worth_RL.shape[1], bits_L1.tolist()
+    beyond_L1R = worth_RL.new_zeros(levels + 1, len(worth_RL))
+    for level in range(levels - 1, -1, -1):  # worth of the levels behind, added from the right: exact where little is left
+        torch.add(beyond_L1R[level + 1], worth_RL[:, level], out=beyond_L1R[level])
+    result_LR = torch.full_like(beyond_L1R[1:], torch.inf)
+    for low in range(levels):
+        best_R = torch.full_like(beyond_L1R[0], -torch.inf)
+        for high in range(levels, low, -1):
+            slope_R = (beyond_L1R[low] - beyond_L1R[high]).div_(bits[high] - bits[low])
+            torch.maximum(best_R, slope_R, out=best_R)
+            torch.minimum(result_LR[high - 1], best_R, out=result_LR[high - 1])
+    return result_LR.T.contiguous()
 
 
 def prices_of_open(worth_VL: Tensor, bits_FL1: Tensor, open_FL: Tensor, ends_F: list[int]) -> Tensor:
