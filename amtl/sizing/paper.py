@@ -18,6 +18,7 @@ from amtl.model.ctr_model import CTRModel
 from amtl.model.masked_embedding import TwinsEmbedding
 from amtl.model.twins import AdaptivelyMaskedTwins
 from amtl.params import Params, SearchParams
+from amtl.sizing.joint import first_rows
 from amtl.sizing.levels import describe_sizes
 from amtl.training.loop import Trainer, pick_device
 from amtl.training.train import fit_settings
@@ -54,8 +55,7 @@ def train_jointly(
     log(f"sizes at initialisation: mean {at_start['mean_size']:.2f} of {twins.dim}, {at_start['distinct_sizes']} different")
     fit = replace(fit_settings(settings, warm=False), epochs=settings.search.epochs, patience=settings.search.epochs, keep_last=True)
     rates = {"embedder.lookup.twins": settings.search.learning_rate}
-    unknown_rows_F = torch.cat([field_V.new_zeros(1), field_V.diff().nonzero().flatten() + 1])
-    Trainer(model, fit, device, unknown_rows_F, rates=rates, resume=resume, log=log).fit(train, validation)
+    Trainer(model, fit, device, first_rows(field_V), rates=rates, resume=resume, log=log).fit(train, validation)
     sizes_V = twins.sizes().cpu()
     model.embedder.lookup = model.embedding
     model.to("cpu")

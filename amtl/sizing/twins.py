@@ -18,7 +18,7 @@ Shapes: R rungs, G groups, O = D + 1 sizes, V rows, D dimensions, L levels above
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,8 +106,15 @@ def descend(
         grouped=grouped,
     )
     costs_GO = group_costs(grouped, costs_VL1, size_L1)
-    rungs = list(_rungs(twins, costs_GO, settings, log))
-    return Descent(torch.tensor(settings.ladder), torch.stack(rungs), twins.group_V, twins.values_G)
+    unit = float(costs_GO[:, 0].sum().clamp(min=1e-12))  # what it costs to cut everything: makes pressures comparable
+    optimizer = torch.optim.Adam(twins.parameters(), lr=settings.learning_rate)
+    walk = Walk(twins, settings.ladder, settings.steps, log)
+    for _ in range(settings.steps * len(settings.ladder)):
+        damage = _between_sizes(costs_GO, twins.wanted_sizes_G()).sum() / unit
+        optimizer.zero_grad(set_to_none=True)
+        (damage + walk.pressed()).backward()
+        optimizer.step()
+    return walk.descent()
 
 
 def group_costs(grouped: Groups, costs_VL1: Tensor, size_L1: Tensor) -> Tensor:
@@ -119,29 +126,6 @@ def group_costs(grouped: Groups, costs_VL1: Tensor, size_L1: Tensor) -> Tensor:
     return torch.lerp(costs_GL1[:, level_O], costs_GL1[:, level_O + 1], ratio_O)
 
 
-def _rungs(twins: OrderedTwins, costs_GO: Tensor, settings: SearchParams, log: Callable[[str], None]) -> Iterator[Tensor]:
-    """Train the twins down the ladder; yields the wanted sizes at the end of each rung."""
-    optimizer = torch.optim.Adam(twins.parameters(), lr=settings.learning_rate)
-    controller = Controller()
-    unit = float(costs_GO[:, 0].sum().clamp(min=1e-12))  # what it costs to cut everything: makes pressures comparable
-    previous = kept_share(twins)
-    for share in settings.ladder:
-        for step in range(settings.steps):
-            reached = min(1.0, (step + 1) / (RAMP * settings.steps))
-            target = previous ** (1 - reached) * share**reached
-            wanted_G = twins.wanted_sizes_G()
-            kept = (wanted_G * twins.values_G).sum() / (twins.values_G.sum() * twins.dim)
-            pressure = controller.pressure(math.log(kept.item() / target))
-            damage = _between_sizes(costs_GO, wanted_G).sum() / unit
-            optimizer.zero_grad(set_to_none=True)
-            (damage + pressure * torch.log(kept)).backward()
-            optimizer.step()
-        previous = share
-        sizes_G, cost = twins.group_sizes()[twins.values_G > 0], damage.item() * unit
-        log(f"rung {share:.0%}: kept {kept_share(twins):.1%}, {len(sizes_G.unique())} sizes, estimated cost {cost:.5f} nats an event")
-        yield twins.wanted_sizes_G().detach().clone()
-
-
 def _between_sizes(costs_GO: Tensor, wanted_G: Tensor) -> Tensor:
     """C[g, mu_g] of real-valued sizes, [G]: linear between the sizes on either side."""
     lower_G1 = wanted_G.detach().floor().long().clamp(max=costs_GO.shape[1] - 2).unsqueeze(1)
@@ -150,7 +134,7 @@ def _between_sizes(costs_GO: Tensor, wanted_G: Tensor) -> Tensor:
 
 
 class Controller:
-    """Proportional-integral: pressure from the error of the log kept share; never negative."""
+    """Proportional-integral: pressure from the error of the log kept share; negative, that is a pull, where too little is kept."""
 
     def __init__(self) -> None:
         self.integral = 0.0
@@ -158,7 +142,46 @@ class Controller:
     def pressure(self, error: float) -> float:
         """The pressure after one more step whose log kept share is over the target's by `error`."""
         self.integral = max(0.0, self.integral + INTEGRAL * error)
-        return max(0.0, PROPORTIONAL * error + self.integral)
+        return PROPORTIONAL * error + self.integral
+
+
+class Walk:
+    """The pressure on the kept share, step by step, while its target falls through the rungs of a ladder.
+
+    Args:
+        steps: of a rung; the last one lasts for as long as there are steps.
+        log: takes one line a rung.
+    """
+
+    def __init__(self, twins: OrderedTwins, ladder: Sequence[float], steps: int, log: Callable[[str], None]) -> None:
+        self.twins, self.ladder, self.steps, self.log = twins, ladder, steps, log
+        self.controller, self.step, self.wanted_RG = Controller(), 0, list[Tensor]()
+        self.start = kept_share(twins)
+
+    def pressed(self) -> Tensor:
+        """The next step's term of the loss: pressure * log(kept share)."""
+        rung = min(self.step // self.steps, len(self.ladder) - 1)
+        if rung > len(self.wanted_RG):
+            self._end_rung()
+        kept = (self.twins.wanted_sizes_G() * self.twins.values_G).sum() / (self.twins.values_G.sum() * self.twins.dim)
+        pressure = self.controller.pressure(math.log(max(kept.item(), 1e-9) / self._target(rung)))
+        self.step += 1
+        return pressure * torch.log(kept)
+
+    def descent(self) -> Descent:
+        """What the twins wanted at the end of each rung, after the last step."""
+        self._end_rung()
+        return Descent(torch.tensor(self.ladder), torch.stack(self.wanted_RG), self.twins.group_V.cpu(), self.twins.values_G.cpu())
+
+    def _target(self, rung: int) -> float:
+        before = self.ladder[rung - 1] if rung else self.start
+        reached = min(1.0, (self.step - rung * self.steps + 1) / (RAMP * self.steps))
+        return float(before ** (1 - reached) * self.ladder[rung] ** reached)
+
+    def _end_rung(self) -> None:
+        sizes_G = self.twins.group_sizes()[self.twins.values_G > 0]
+        self.log(f"rung {self.ladder[len(self.wanted_RG)]:.0%}: kept {kept_share(self.twins):.1%}, {len(sizes_G.unique())} sizes")
+        self.wanted_RG.append(self.twins.wanted_sizes_G().detach().cpu().clone())
 
 
 def kept_share(twins: AdaptivelyMaskedTwins) -> float:

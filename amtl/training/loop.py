@@ -139,6 +139,7 @@ class Trainer:
         unknown_rows_F: each field's unknown row, int64 [F], in table order.
         teacher: a trained model whose predictions are learned beside the labels; it is moved to the device and frozen.
         optimizers: to carry their state in and out (warm start); None: fresh ones.
+        beside: a term of the loss beside the cross-entropy, asked for once a step.
         rates: learning rates of fresh optimizers for weights by the prefix of their name, where not the settings' one.
         resume: folder for checkpoints; a complete one there is continued. None: no checkpoints.
         log: takes one line an epoch.
@@ -152,6 +153,7 @@ class Trainer:
         unknown_rows_F: Tensor,
         *,
         teacher: CTRModel | None = None,
+        beside: Callable[[], Tensor] | None = None,
         optimizers: Optimizers | None = None,
         rates: Mapping[str, float] | None = None,
         resume: Path | None = None,
@@ -161,6 +163,7 @@ class Trainer:
         self.settings, self.device, self.log, self.resume = settings, device, log, resume
         self.unknown_rows_F = unknown_rows_F.to(device)
         self.teacher = teacher.to(device).eval() if teacher is not None and settings.distillation else None
+        self.beside = beside
         self.optimizers = optimizers or Optimizers(model, settings.learning_rate, rates)
         self.optimizers.load(self.optimizers.tensors())  # state that came with the weights follows them to the device
         self.progress = Progress()
@@ -218,7 +221,7 @@ class Trainer:
             logits_B = self.model.backbone(self.model.embedder.unrotated(pooled_BFD), batch.numbers_BK)
         loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), targets_B)
         penalty = self.settings.l2 * pooled_BFD.float().square().sum() / len(batch) if self.settings.l2 else 0.0
-        (loss + penalty).backward()
+        (loss + penalty + (self.beside() if self.beside else 0.0)).backward()
         self.optimizers.step()
         return float(loss.detach())
 
