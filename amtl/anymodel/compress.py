@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from amtl.anymodel.calls import OUTPUTS, Forward, default_forward
 from amtl.anymodel.copies import copy_with
 from amtl.anymodel.layouts import layouts_within, least_bytes
 from amtl.anymodel.lookup import RotatedTable, stand_in
 from amtl.anymodel.measure import Measured, measure
-from amtl.anymodel.packed import masked_table, packed_table, state_bytes, stored_rows
+from amtl.anymodel.packed import coding_cost, masked_table, packed_table, state_bytes, stored_rows
 from amtl.anymodel.report import Report, TableReport
 from amtl.anymodel.tables import LEAST_BYTES, Table, find_tables
 from amtl.anymodel.trace import Trace
 from amtl.errors import BudgetError, ParamsError
+from amtl.packing.allocation import cutting_cost
 from amtl.packing.layout import PRECISIONS, Layout
 from amtl.params import parse_budget
 
@@ -88,7 +89,9 @@ def compress_model(
         raise BudgetError(f"a budget of {budget_bytes:,} bytes cannot be met: with nothing kept, tables take {least:,} bytes; raise it")
     layouts = layouts_within(measured, budget_bytes - kept_bytes, precision)
     packed = _packed(model, measured, layouts, finetune)
-    reports = [_kept(table) for table in small] + [_reported(*parts) for parts in zip(measured, layouts, packed.tables, strict=True)]
+    reports = [_kept(table) for table in small] + [
+        _reported(*parts) for parts in zip(measured, layouts, packed.stored, packed.tables, strict=True)
+    ]
     order = [table.name for table in found]
     reports.sort(key=lambda report: order.index(report.name))
     report = Report(tuple(reports), budget_bytes, precision, trace.events, trace.output or OUTPUTS[0])
@@ -106,8 +109,11 @@ def _budget_bytes(budget: float | str, tables: list[Table]) -> int:
 
 
 class _Packed(NamedTuple):
+    """The packed copy, its tables, and the rows that these were packed from."""
+
     model: nn.Module
     tables: list[RotatedTable]
+    stored: list[Tensor]
 
 
 def _packed(model: nn.Module, measured: list[Measured], layouts: list[Layout], finetune: Callable[[nn.Module], object] | None) -> _Packed:
@@ -121,7 +127,7 @@ def _packed(model: nn.Module, measured: list[Measured], layouts: list[Layout], f
         finetune(model)
         stored, weights = [weight_VD.detach() for weight_VD in trained], list(trained)
     tables = [packed_table(*parts) for parts in zip(measured, stored, layouts, strict=True)]
-    return _Packed(copy_with(model, _readers(measured, tables), dict.fromkeys(map(id, weights))), tables)
+    return _Packed(copy_with(model, _readers(measured, tables), dict.fromkeys(map(id, weights))), tables, stored)
 
 
 def _readers(measured: list[Measured], tables: list[RotatedTable]) -> dict[str, nn.Module]:
@@ -137,11 +143,11 @@ def _kept(table: Table) -> TableReport:
     return TableReport(table.name, rows, dim, table.bytes, table.bytes, {dim: rows}, cost=0.0, packed=False)
 
 
-def _reported(measured: Measured, layout: Layout, packed: RotatedTable) -> TableReport:
+def _reported(measured: Measured, layout: Layout, stored_VD: Tensor, packed: RotatedTable) -> TableReport:
     """The report of a packed table."""
     front = measured.front
     level_V = torch.searchsorted(front.size_L1, layout.sizes_V)
-    cost = float(front.costs_VL1.gather(1, level_V.unsqueeze(1)).double().sum())
+    cost = cutting_cost(front, level_V) + coding_cost(measured, stored_VD, layout, packed)
     sizes, rows = layout.sizes_V.unique(return_counts=True)
     histogram = dict(zip(sizes.tolist(), rows.tolist(), strict=True))
     table = measured.table

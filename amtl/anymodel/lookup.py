@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from amtl.anymodel.tables import Lookup
-
-CODES = 127
+from amtl.sizing.basis import CODES
 
 
 class RotatedTable(nn.Module):
@@ -29,6 +28,11 @@ class RotatedTable(nn.Module):
         self.dim, self.dtype = dim, dtype
 
     basis_TD: Tensor | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the table lies."""
+        return next(self.buffers()).device
 
     def forward(self, rows_U: Tensor) -> Tensor:
         """Vectors [U, D]."""

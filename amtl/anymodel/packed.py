@@ -5,6 +5,7 @@ Shapes: V table rows, D dimensions, T the widest kept size, K buckets.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from amtl.anymodel.lookup import RotatedTable
@@ -14,6 +15,8 @@ from amtl.anymodel.tables import Table
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing.layout import Layout
 from amtl.packing.packed_embedding import PackedEmbedding, pack
+
+CHUNK_ROWS = 65_536
 
 
 class PackedRows(nn.Module):
@@ -50,6 +53,17 @@ def packed_table(measured: Measured, stored_VD: Tensor, layout: Layout) -> Rotat
     rows = PackedRows(index, PackedEmbedding(pack(stored_VD, layout), layout.dim))
     weight_VD = measured.table.weight_VD
     return RotatedTable(rows, _kept_basis(measured, layout), layout.dim, weight_VD.dtype).to(weight_VD.device)
+
+
+@torch.no_grad()
+def coding_cost(measured: Measured, stored_VD: Tensor, layout: Layout, packed: RotatedTable) -> float:
+    """What the codes of a packed table cost, nats an event: its squared errors, weighed by lookups and curvature."""
+    cost, front = 0.0, measured.front
+    for rows_N in torch.arange(len(stored_VD)).split(CHUNK_ROWS):
+        kept_ND = torch.arange(layout.dim) < layout.sizes_V[rows_N].unsqueeze(1)
+        error_ND = packed.rows(rows_N.to(packed.device)).cpu() - stored_VD[rows_N].cpu() * kept_ND
+        cost += float(front.lookups_V[rows_N] @ (error_ND.square() @ front.noise_FD[0]))
+    return cost
 
 
 def stored_rows(table: RotatedTable) -> Tensor:

@@ -14,7 +14,7 @@ class TableReport:
         rows: V. dim: D.
         dense_bytes: what the table took. bytes: what it takes packed, all that says how to read it included.
         sizes: dimensions to how many rows keep so many.
-        cost: estimated cross-entropy, nats an event, that cutting its rows costs.
+        cost: estimated cross-entropy, nats an event, that cutting and coding its rows costs (of the rows as they were measured).
         packed: whether it was packed; small tables stay as they are.
     """
 
@@ -66,7 +66,7 @@ class Report:
 
     @property
     def cost(self) -> float:
-        """Estimated cross-entropy, nats an event, that cutting rows costs; what codes cost is not in it."""
+        """Estimated cross-entropy, nats an event, that cutting and coding rows costs."""
         return sum(table.cost for table in self.tables)
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class Report:
             f"{'table':{width}} {'rows':>12} {'dims':>5} {'kept':>6} {'bytes before':>15} {'after':>13} {'saved':>6}  nats an event",
             *(_line(table, width) for table in self.tables),
             f"{self.bytes:,} of {self.dense_bytes:,} bytes ({self.saved:.1%} saved; budget {self.budget_bytes:,}), {self.precision}; "
-            f"cutting costs about {self.cost:.2g} nats an event (from {self.events:,} events, output read as {self.output})",
+            f"it costs about {self.cost:.2g} nats an event (from {self.events:,} events, output read as {self.output})",
         ]
         return "\n".join(lines)
 

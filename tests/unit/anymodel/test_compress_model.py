@@ -5,8 +5,9 @@ from torch.utils.data import DataLoader, Dataset
 from torch_models import TwoTables, batches, events, predicted, two_tables
 
 import amtl
-from amtl.anymodel.lookup import CODES, TableBag, TableLookup
+from amtl.anymodel.lookup import TableBag, TableLookup
 from amtl.errors import BudgetError, ParamsError
+from amtl.sizing.basis import CODES
 
 WHOLE = 10**9
 
@@ -56,6 +57,17 @@ def test_the_budget_is_met_and_used(budget, precision):
     assert report.dense_bytes == dense
     assert report.bytes == bytes_ <= report.budget_bytes
     assert report.bytes >= min(report.budget_bytes - 100, 0.24 * dense)
+
+
+@pytest.mark.parametrize(("precision", "budget"), [("fp32", "50%"), ("int8", "15%")])
+def test_the_estimated_cost_is_what_it_costs(precision, budget):
+    """Against the mean divergence of the packed model's predictions from the whole model's, on the events that were read."""
+    many = {"count": 6000}
+    packed, report = amtl.compress_model(two_tables(), batches(1500, **many), budget, precision=precision)
+    whole_B, packed_B = (torch.sigmoid(predicted(model, **many).double()) for model in (two_tables(), packed))
+    rest_B = (1 - whole_B) * ((1 - whole_B) / (1 - packed_B)).log()
+    divergence = (whole_B * (whole_B / packed_B).log() + rest_B).mean().item()
+    assert 0.5 * report.cost < divergence < 1.2 * report.cost
 
 
 def test_a_budget_without_room_is_refused_with_the_least_possible():

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from amtl.anymodel.lookup import CODES, RotatedTable, stand_in
+from amtl.anymodel.lookup import RotatedTable, stand_in
+from amtl.sizing.basis import CODES
 
 ROWS, DIM = 11, 4
 
