@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from amtl.compare.cold import cold_twins
 from amtl.compare.ours import SELECTORS, auto, auto_mixed, by_selectors, paper
 from amtl.compare.peers import PEERS
 from amtl.compare.references import base, control
@@ -16,7 +17,10 @@ OURS: dict[str, Method] = {
     PAPER: paper,
 }
 
-METHODS: dict[str, Method] = {BASE: base, CONTROL: control, **PEERS, **OURS}
+ON_DEMAND: dict[str, Method] = {"twins-cold": cold_twins}
+"""What is run only where it is named: it trains two models from the start at every budget."""
+
+METHODS: dict[str, Method] = {BASE: base, CONTROL: control, **PEERS, **OURS, **ON_DEMAND}
 """What a run calls."""
 
 REFERENCES = (BASE, CONTROL, LOGISTIC)
@@ -32,7 +36,7 @@ WIDENED = "fixed-distilled"
 """The method that is also run at widths of its own."""
 
 ALL = (*PEERS, *OURS)
-"""What may be asked for, and is unless some are named."""
+"""What is run unless some are named."""
 
 
 def known(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -41,7 +45,7 @@ def known(names: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         ParamsError: one of them names no method.
     """
-    unknown = [name for name in names if name not in ALL]
+    unknown = [name for name in names if name not in METHODS or name in REFERENCES]
     if unknown or not names:
-        raise ParamsError(f"--methods: {unknown[0] if unknown else 'nothing'} is no method; there are {', '.join(ALL)}")
+        raise ParamsError(f"--methods: {unknown[0] if unknown else 'nothing'} is no method; there are {', '.join((*ALL, *ON_DEMAND))}")
     return tuple(dict.fromkeys(names))

@@ -1,7 +1,7 @@
 import pytest
 from torch import nn
 
-from amtl.compare.methods import OURS
+from amtl.compare.methods import METHODS, OURS
 from amtl.compare.ours import by_selectors, paper
 from amtl.errors import BudgetError
 
@@ -10,10 +10,12 @@ def half_of(task):
     return task.vocabulary.rows * task.config.dim * 2
 
 
-@pytest.mark.parametrize(("method", "precision"), [("uniform", "fp32"), ("rule", "int8"), ("auto", "int8"), ("auto-mixed", "int8")])
+@pytest.mark.parametrize(
+    ("method", "precision"), [("uniform", "fp32"), ("rule", "int8"), ("auto", "int8"), ("auto-mixed", "int8"), ("twins-cold", "int8")]
+)
 def test_a_table_is_within_the_budget_and_served_from_codes(problem, method, precision):
     task = problem.task
-    made = OURS[method](task, half_of(task), precision)
+    made = METHODS[method](task, half_of(task), precision)
     assert made.bytes <= half_of(task)
     assert isinstance(made.model.embedder.lookup, nn.Embedding)
     sizes, table_VD = made.details["sizes"], made.model.embedding.weight
