@@ -19,7 +19,7 @@ from torch import Tensor
 OCTAVE, LOWEST = 6, -24  # steps of the ladder of scales from 2^-24; the last byte stands for 0
 ZERO = 255
 TRIES = 8 * OCTAVE
-FIT_ROWS = 16_384  # rows that a fit looks at, evenly spread
+FIT_ROWS = 8192  # rows that a fit looks at, evenly spread
 
 GAUSSIAN_ERROR = (1.0, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.001041, 0.0003035, 0.00008714)
 """Mean squared error of the best uniform code of 0 to 8 bits for a Gaussian column of variance 1 (Max, 1960)."""
@@ -45,21 +45,18 @@ def fit_scales(numbers_RS: Tensor, bits_S: Tensor) -> Tensor:
         raise ValueError("the table holds numbers that are not finite; they cannot be coded")
     sample_RS = numbers_RS[:: -(-len(numbers_RS) // FIT_ROWS) or 1]
     widest_S = torch.ceil((torch.log2(largest_S.double() / _half(bits_S)) - LOWEST) * OCTAVE).clamp(0, ZERO - 1).to(torch.int64)
-    best_S, error_S = torch.full_like(widest_S, ZERO), sample_RS.square().sum(0)
-    for lower in range(TRIES):
-        step_S = (widest_S - lower).clamp(min=0)
-        scale_S = scale_of(step_S)
-        tried_S = (decode(encode(sample_RS, scale_S, bits_S), scale_S, bits_S) - sample_RS).square_().sum(0)
-        better_S = tried_S < error_S
-        best_S, error_S = torch.where(better_S, step_S, best_S), torch.where(better_S, tried_S, error_S)
+    step_TS = (widest_S - torch.arange(TRIES).unsqueeze(1)).clamp(min=0)
+    best_S, least_S = torch.full_like(widest_S, ZERO), sample_RS.square().sum(0)
+    for step_S, scale_S in zip(step_TS, scale_of(step_TS), strict=True):
+        error_S = (_nearest(sample_RS, scale_S, bits_S) - sample_RS).square_().sum(0)
+        best_S, least_S = torch.where(error_S < least_S, step_S, best_S), torch.minimum(error_S, least_S)
     return best_S.to(torch.uint8)
 
 
 def encode(numbers_RS: Tensor, scale_S: Tensor, bits_S: Tensor) -> Tensor:
     """Codes, uint8 [R, S]; numbers beyond the scale's reach take the outermost code. A scale of 0 takes any code."""
     half_S = _half(bits_S)
-    codes_RS = (numbers_RS / scale_S.clamp(min=torch.finfo(torch.float32).tiny)).floor_()
-    return torch.minimum(codes_RS.add_(half_S).clamp_(min=0), 2 * half_S - 1).to(torch.uint8)
+    return _cells(numbers_RS, scale_S, half_S).add_(half_S).to(torch.uint8)
 
 
 def decode(codes_RS: Tensor, scale_S: Tensor, bits_S: Tensor) -> Tensor:
@@ -80,12 +77,23 @@ def quantised(weight_XD: Tensor, bits: int = 8) -> Tensor:
     weight_XD = weight_XD.detach().float()
     bits_D = torch.full((weight_XD.shape[1],), bits)
     scale_D = scale_of(fit_scales(weight_XD.cpu(), bits_D))
-    return decode(encode(weight_XD.cpu(), scale_D, bits_D), scale_D, bits_D).to(weight_XD.device)
+    return _nearest(weight_XD.cpu(), scale_D, bits_D).to(weight_XD.device)
 
 
 def quantised_bytes(rows: int, dim: int, bits: int = 8) -> int:
     """Bytes of the codes and scales of such a matrix."""
     return (rows * dim * bits + 7) // 8 + dim
+
+
+def _nearest(numbers_RS: Tensor, scale_S: Tensor, bits_S: Tensor) -> Tensor:
+    """What is left of numbers after coding, without the codes: `decode(encode(...))`."""
+    return _cells(numbers_RS, scale_S, _half(bits_S)).add_(0.5).mul_(scale_S)
+
+
+def _cells(numbers_RS: Tensor, scale_S: Tensor, half_S: Tensor) -> Tensor:
+    """In which interval each number lies: code - 2^(b-1), float32 [R, S]."""
+    cells_RS = (numbers_RS / scale_S.clamp(min=torch.finfo(torch.float32).tiny)).floor_()
+    return torch.clamp(cells_RS, -half_S, half_S - 1, out=cells_RS)
 
 
 def _half(bits_S: Tensor) -> Tensor:
