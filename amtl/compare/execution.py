@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ import torch
 from amtl.compare.harness import Job, Kept, Plan, contest
 from amtl.compare.results import Comparison, Outcome
 from amtl.compare.starts import Problem
+from amtl.errors import StageError
 from amtl.packing.layout import dense_bytes
 from amtl.processes import die_with
 
@@ -61,7 +63,11 @@ class _Progress:
 
 
 def _outcomes(problem_of: ProblemOf, problems: Mapping[int, Problem], jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
-    """Finished runs as they come."""
+    """Finished runs as they come.
+
+    Raises:
+        StageError: a worker was killed.
+    """
     if workers == 1 or len(jobs) < 2:
         yield from ((job, contest(problems[job.seed], job)) for job in jobs)
         return
@@ -71,9 +77,10 @@ def _outcomes(problem_of: ProblemOf, problems: Mapping[int, Problem], jobs: Sequ
             futures = {pool.submit(_contest_in_worker, problem_of, job): job for job in jobs}
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except BaseException:
+        except BrokenProcessPool:
+            raise StageError("a worker was killed, for want of memory perhaps; finished runs are kept, --workers 1 needs less") from None
+        finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _begin_worker(parent: int) -> None:

@@ -1,5 +1,6 @@
 import functools
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.reduction import ForkingPickler
 
 import pytest
@@ -12,6 +13,7 @@ from amtl.compare.harness import Plan
 from amtl.compare.results import Budget
 from amtl.compare.task import Contender
 from amtl.comparison import problem_of_seed
+from amtl.errors import StageError
 
 BUDGETS = (Budget("60%", 600), Budget("5%", 50))
 PLAN = Plan(("fixed", "auto"), BUDGETS, (0,), "int8", "code")
@@ -103,6 +105,19 @@ def test_an_interrupt_cancels_what_workers_have_not_begun(tmp_path, problem, cou
         run(lambda seed: problem, PLAN, tmp_path, interrupt, workers=2)
     assert len(counted) < 6
     assert list(tmp_path.rglob("base-*.json"))
+
+
+def test_a_worker_that_was_killed_is_told_in_one_line(tmp_path, problem, counted, monkeypatch):
+    class Broken(ThreadPoolExecutor):
+        def __init__(self, workers, **_):
+            super().__init__(workers)
+
+        def submit(self, *_):
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(execution, "ProcessPoolExecutor", Broken)
+    with pytest.raises(StageError, match="finished runs are kept"):
+        run(lambda seed: problem, PLAN, tmp_path, silent, workers=2)
 
 
 def test_runs_can_be_sent_to_other_processes(problem):
