@@ -87,7 +87,7 @@ def synthetic_model(rows: int) -> CTRModel:
     """Random rows whose dimensions fade, and a random network that reads them."""
     torch.manual_seed(0)
     config = ModelConfig(
-        backbone="mlp", dim=DIM, fields=len(SHARES), numbers=0, hidden=(256, 128), dropout=0.0, batch_norm=False, cross_layers=0
+        backbone="mlp", dim=DIM, fields=len(SHARES), numbers=0, hidden=(256, 128), dropout=0.0, batch_norm=False, cross_layers=1
     )
     model = build(config, rows, 1.0)
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """The cold start: sizes before there is a trained table, from twins that learn together with the model.
 
 The twins with the ordered head stand behind a fresh table and read frequency alone. Model and twins are trained on the task loss, plus
-the pressure of a budget that falls through the rungs of a ladder while the epochs go by (`twins.Walk`). What the groups wanted at
+the pressure of a budget that falls through the rungs of a ladder while the epochs go by (`twins.Pressure`). What the groups wanted at
 the end of each rung makes levels worth something as after a search on a trained table. The jointly trained weights have seen the
 budgets of all rungs: for the best ones train again, under the mask of the chosen sizes.
 
@@ -21,7 +21,7 @@ from amtl.model.ctr_model import CTRModel
 from amtl.model.masked_embedding import TwinsEmbedding
 from amtl.model.twins import OrderedTwins
 from amtl.params import SearchParams
-from amtl.sizing.twins import Descent, Walk
+from amtl.sizing.twins import Descent, Pressure
 from amtl.training.loop import FitSettings, Trainer
 
 
@@ -45,20 +45,20 @@ def descend_jointly(
     twins = OrderedTwins(counts_V, model.config.dim, field_V, hidden=search.hidden, groups=search.buckets, temperature=search.temperature)
     model.embedder.lookup = TwinsEmbedding(model.embedding, twins)
     steps = fit.epochs * (len(train) // fit.batch_size)
-    walk = Walk(twins, search.ladder, max(steps // len(search.ladder), 1), log)
+    pressure = Pressure(twins, search.ladder, max(steps // len(search.ladder), 1), log)
     trainer = Trainer(
         model,
         replace(fit, patience=fit.epochs, keep_last=True, calibrate=False),
         device,
         first_rows(field_V),
-        beside=walk.pressed,
+        beside=pressure.term,
         rates={"embedder.lookup.twins": search.learning_rate},
         log=log,
     )
     trainer.fit(train, validation)
     model.embedder.lookup = model.embedding
     model.to("cpu")
-    return walk.descent()
+    return pressure.descent()
 
 
 def first_rows(field_V: Tensor) -> Tensor:

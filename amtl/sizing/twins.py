@@ -108,13 +108,13 @@ def descend(
     costs_GO = group_costs(grouped, costs_VL1, size_L1)
     unit = float(costs_GO[:, 0].sum().clamp(min=1e-12))  # what it costs to cut everything: makes pressures comparable
     optimizer = torch.optim.Adam(twins.parameters(), lr=settings.learning_rate)
-    walk = Walk(twins, settings.ladder, settings.steps, log)
+    pressure = Pressure(twins, settings.ladder, settings.steps, log)
     for _ in range(settings.steps * len(settings.ladder)):
         damage = _between_sizes(costs_GO, twins.wanted_sizes_G()).sum() / unit
         optimizer.zero_grad(set_to_none=True)
-        (damage + walk.pressed()).backward()
+        (damage + pressure.term()).backward()
         optimizer.step()
-    return walk.descent()
+    return pressure.descent()
 
 
 def group_costs(grouped: Groups, costs_VL1: Tensor, size_L1: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class Controller:
         return PROPORTIONAL * error + self.integral
 
 
-class Walk:
+class Pressure:
     """The pressure on the kept share, step by step, while its target falls through the rungs of a ladder.
 
     Args:
@@ -158,7 +158,7 @@ class Walk:
         self.controller, self.step, self.wanted_RG = Controller(), 0, list[Tensor]()
         self.start = kept_share(twins)
 
-    def pressed(self) -> Tensor:
+    def term(self) -> Tensor:
         """The next step's term of the loss: pressure * log(kept share)."""
         rung = min(self.step // self.steps, len(self.ladder) - 1)
         if rung > len(self.wanted_RG):
@@ -180,7 +180,7 @@ class Walk:
 
     def _end_rung(self) -> None:
         sizes_G = self.twins.group_sizes()[self.twins.values_G > 0]
-        self.log(f"rung {self.ladder[len(self.wanted_RG)]:.0%}: kept {kept_share(self.twins):.1%}, {len(sizes_G.unique())} sizes")
+        self.log(f"rung {100 * self.ladder[len(self.wanted_RG)]:g}%: kept {kept_share(self.twins):.1%}, {len(sizes_G.unique())} sizes")
         self.wanted_RG.append(self.twins.wanted_sizes_G().detach().cpu().clone())
 
 
