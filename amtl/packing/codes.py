@@ -44,7 +44,7 @@ def fit_scales(numbers_RS: Tensor, bits_S: Tensor) -> Tensor:
     if not bool(torch.isfinite(largest_S).all()):
         raise ValueError("the table holds numbers that are not finite; they cannot be coded")
     sample_RS = numbers_RS[:: -(-len(numbers_RS) // FIT_ROWS) or 1]
-    widest_S = torch.ceil((torch.log2(largest_S.double() / _half(bits_S)) - LOWEST) * OCTAVE).clamp(0, ZERO - 1).to(torch.int64)
+    widest_S = torch.ceil((torch.log2(largest_S.double() / (_half(bits_S) - 0.5)) - LOWEST) * OCTAVE).clamp(0, ZERO - 1).to(torch.int64)
     step_TS = (widest_S - torch.arange(TRIES).unsqueeze(1)).clamp(min=0)
     best_S, least_S = torch.full_like(widest_S, ZERO), sample_RS.square().sum(0)
     for step_S, scale_S in zip(step_TS, scale_of(step_TS), strict=True):

@@ -17,7 +17,7 @@ from amtl.model.ctr_model import CTRModel
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing.allocation import allocate
 from amtl.packing.layout import Layout
-from amtl.packing.packed_embedding import PackedEmbedding, pack
+from amtl.packing.packed_embedding import decoded
 from amtl.sizing.front import Front
 from amtl.training.tuning import Tuning
 
@@ -101,9 +101,3 @@ def served(model: CTRModel, layout: Layout) -> CTRModel:
     """A copy of the model that looks up what a server would: numbers coded and read back."""
     table = nn.Embedding.from_pretrained(decoded(model.embedding.weight, layout), freeze=False)
     return copy.deepcopy(model, {id(model.embedder.lookup): table})
-
-
-@torch.no_grad()
-def decoded(table_VD: Tensor, layout: Layout) -> Tensor:
-    """A table after packing and unpacking, float32 [V, D] on the CPU."""
-    return PackedEmbedding(pack(table_VD, layout), layout.dim)(layout.order()[1])

@@ -71,6 +71,13 @@ def _of_nibbles(packed: Tensor, count: int) -> Tensor:
     return torch.stack([packed & 15, packed >> 4], dim=1).flatten()[:count].long()
 
 
+@torch.no_grad()
+def decoded(table_VD: Tensor, layout: Layout) -> Tensor:
+    """A table after packing and unpacking, float32 [V, D] on the CPU: what a server would look up."""
+    packed = PackedEmbedding(pack(table_VD, layout), layout.dim)
+    return torch.cat([packed(rows_M) for rows_M in layout.order()[1].split(CHUNK_ROWS)])
+
+
 class PackedEmbedding(nn.Module):
     """Lookup in a packed table: packed rows int64 [M] to vectors fp32 [M, D].
 
