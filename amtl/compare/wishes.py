@@ -86,7 +86,7 @@ def fixed_widths(vocabulary: Vocabulary, dim: int, precision: str) -> tuple[Budg
 
 def methods_digest() -> str:
     """Hex SHA-256 of the code that decides a run's outcome."""
-    own = [Path(__file__).with_name(f"{module}.py") for module in ("task", "harness", "ours", "references")]
+    own = [Path(__file__).with_name(f"{module}.py") for module in ("task", "harness", "ours", "cold", "references")]
     return digest_of([code_digest(*CODE, "amtl.compare.peers"), *map(sha256, own)])
 
 
