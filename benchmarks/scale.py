@@ -136,7 +136,8 @@ def measure(rows: int, share: float) -> dict[str, Any]:
     packed = steps.run("pack", pack, table_VD, layout)
     error = steps.run(f"look {LOOKUPS:,} rows up", looked_up, table_VD, layout, packed)
     made = {name: {"bytes": layout.bytes(False), "mean_size": float(layout.sizes_V.double().mean())} for name, layout in layouts.items()}
-    return {"rows": rows, "budget_bytes": budget, "steps": steps.results, "layouts": made, "largest_relative_error": error}
+    found = {"layouts": made, "lookups": LOOKUPS, "largest_relative_error": error}
+    return {"rows": rows, "budget_bytes": budget, "steps": steps.results, **found}
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         ("ingest", _ingest),
         ("counting", _counting),
         ("validation", _validation),
+        ("scale", _scale),
     ):
         sections += [section(results[file], file) for file in sorted(results) if file.split("-")[0] == name]
     return "\n".join(sections)
@@ -194,6 +195,27 @@ the day's size), the documents and the kept verdict. Asked: at most 1.5 times th
 | | wall s | CPU s | wall, times the pass | CPU, times the pass | peak GB |
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
+"""
+
+
+def _scale(raw: dict[str, Any], file: str) -> str:
+    run = raw["results"]
+    rows = [f"| {step['step']} | {step['wall_s']:.0f} | {step['cpu_s']:.0f} | {step['peak_bytes'] / 1e9:.1f} |" for step in run["steps"]]
+    total = sum(step["wall_s"] for step in run["steps"]) / 60
+    made = "; ".join(
+        f"{name.removeprefix('allocate ')}: {layout['bytes']:,} bytes, mean size {layout['mean_size']:.2f}"
+        for name, layout in run["layouts"].items()
+    )
+    return f"""## A table of {run["rows"]:,} rows
+
+`python -m benchmarks.scale --out FILE`, {_machine(raw)}. D = 64, three fields, random rows with a falling spectrum, frequencies by Zipf's law; 400,000 events are read with an mlp
+256-128. From the trained table to the packed one of at most {run["budget_bytes"]:,} bytes: {total:.0f} minutes. Asked: minutes, and less than 24 GiB. Peaks are the process's so far, table included.
+
+| step | wall s | CPU s | peak GB |
+|---|---|---|---|
+{chr(10).join(rows)}
+
+Tables {made}. Of {run["lookups"]:,} rows looked up in the packed table, the largest difference from the cut rows is {run["largest_relative_error"]:.1e} of their largest number.
 """
 
 
