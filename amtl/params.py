@@ -246,7 +246,9 @@ class SearchParams(Section):
 class FinetuneParams(Section):
     """Training after the cut, under the mask; the fixed-width control gets the same.
 
-    `distillation` is the weight of the control's predictions in the loss, beside the labels. Where few of the numbers are kept, the cut
+    `distillation` is the weight of a teacher's predictions in the loss, beside the labels: the control learns from itself. A cut model
+    learns from the control what it says of events of which a share `recombined` of the fields is another event's; 0: what it says of
+    the events as they are, beside the labels. The learning rate falls to 0 over all epochs. Where few of the numbers are kept, the cut
     is made in steps; `rounds` is how many times the model is also trained on the way down.
     """
 
@@ -254,6 +256,7 @@ class FinetuneParams(Section):
     patience: PositiveInt = 1
     learning_rate: PositiveFloat = 5e-4
     distillation: Share = 0.5
+    recombined: Share = 0.3
     rounds: PositiveInt = 1
 
 

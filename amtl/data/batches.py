@@ -66,7 +66,7 @@ class Batch:
 
     def take(self, index_B: torch.Tensor) -> Batch:
         """The events at `index_B`, in that order."""
-        bags = tuple(_take_bag(bag, index_B) for bag in self.bags)
+        bags = tuple(take_bag(bag, index_B) for bag in self.bags)
         ids_BF, numbers_BK, labels_B = (rows.index_select(0, index_B) for rows in (self.ids_BF, self.numbers_BK, self.labels_B))
         return Batch(ids_BF, bags, numbers_BK, labels_B)
 
@@ -185,11 +185,12 @@ def _concatenated_bags(bags: Sequence[Bag]) -> Bag:
     return Bag(torch.cat([bag.rows_M for bag in bags]), torch.cat([torch.zeros(1, dtype=torch.int64), *offsets]))
 
 
-def _take_bag(bag: Bag, index_B: torch.Tensor) -> Bag:
+def take_bag(bag: Bag, index_B: torch.Tensor) -> Bag:
+    """The values of the events at `index_B`, in that order; an event may come several times."""
     import torch
 
     starts_B = bag.offsets_N.index_select(0, index_B)
     lengths_B = bag.offsets_N.index_select(0, index_B + 1) - starts_B
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths_B.cumsum(0)])
-    from_M = torch.repeat_interleave(starts_B - offsets[:-1], lengths_B) + torch.arange(int(offsets[-1]))
+    offsets = torch.nn.functional.pad(lengths_B.cumsum(0), (1, 0))
+    from_M = torch.repeat_interleave(starts_B - offsets[:-1], lengths_B) + torch.arange(int(offsets[-1]), device=index_B.device)
     return Bag(bag.rows_M.index_select(0, from_M), offsets)

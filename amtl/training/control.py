@@ -80,7 +80,8 @@ def make_control(start: CTRModel, tuning: Tuning, resume: Path | None = None) ->
     report: dict[str, Any] = {"chosen": _better(tuned, TUNED, TRAINED), "tuned": tuned.history}
     if settings.distillation and settings.epochs and not settings.keep_last:
         student = copy.deepcopy(model)
-        distilled = tuning.run(student, teacher=model, resume=resume and resume / "distilled")
+        on_events = replace(tuning, settings=replace(settings, recombined=0.0))  # of recombined ones a copy already says the same
+        distilled = on_events.run(student, teacher=model, resume=resume and resume / "distilled")
         report |= {"chosen": _better(distilled, DISTILLED, report["chosen"]), "distilled": distilled.history}
         model = student
     return Control(model, {**report, "validation": tuning.judge(model)})

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amtl.data.batches import Bag, Batch
+from amtl.data.batches import Batch
 from amtl.data.dataset import Rows
 from amtl.errors import ParamsError
 from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.release.evaluate import score
 from amtl.training import checkpoint
+from amtl.training.augment import hide_values, recombine
 from amtl.training.optimizers import Optimizers
 
 
@@ -37,6 +38,9 @@ class FitSettings:
         keep_last: end with the last weights, not with the best on validation.
         distillation: weight of the cross-entropy with a teacher's probabilities, beside the labels' (Hinton et al. 2015, arXiv
             1503.02531, at temperature 1); without a teacher it has no effect.
+        recombined: with a teacher: share of each event's fields that are taken from another event (`augment.recombine`). The teacher
+            alone then says what is right. 0: events stay as they are.
+        decay: let the learning rate fall linearly to 0 over all epochs.
         calibrate: fit scale and shift of the logit on validation (Platt 1999), judge with them, and fold those of the best
             weights into the last layer: fine-tuning raises AUC while it makes a model overconfident.
         checkpoint_steps: steps between checkpoints, where a folder for them is given.
@@ -53,6 +57,8 @@ class FitSettings:
     keep_start: bool = False
     keep_last: bool = False
     distillation: float = 0.0
+    recombined: float = 0.0
+    decay: bool = False
     calibrate: bool = False
     checkpoint_steps: int = 2000
 
@@ -201,7 +207,11 @@ class Trainer:
     def _run_epoch(self, train: Rows) -> float:
         """The rest of the epoch under way; returns the mean loss over the whole epoch."""
         progress, settings = self.progress, self.settings
+        steps = settings.epochs * -(-len(train) // settings.batch_size)
+        done = steps // settings.epochs * progress.epoch
         for batch in train.shuffled(settings.batch_size, settings.seed, progress.epoch, skip=progress.step):
+            if settings.decay:
+                self.optimizers.slow_down(1 - (done + progress.step) / steps)
             progress.loss_sum += self.step(batch.to(self.device))
             progress.step += 1
             if progress.step % settings.checkpoint_steps == 0:
@@ -212,6 +222,8 @@ class Trainer:
 
     def step(self, batch: Batch) -> float:
         """One step of gradient descent; returns the batch's mean cross-entropy with its targets."""
+        if self.teacher is not None and self.settings.recombined:
+            batch = recombine(batch, self.settings.recombined)
         targets_B = self._targets(batch)
         if self.settings.unknown_rate:
             batch = hide_values(batch, self.unknown_rows_F, self.settings.unknown_rate)
@@ -233,7 +245,7 @@ class Trainer:
         """
         if self.teacher is None:
             return batch.labels_B
-        share = self.settings.distillation
+        share = 1.0 if self.settings.recombined else self.settings.distillation
         return (1 - share) * batch.labels_B + share * torch.sigmoid(self.teacher(batch).float())
 
     def _save(self, rows: int) -> None:
@@ -270,18 +282,6 @@ class Trainer:
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """A copy of all weights and buffers."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def hide_values(batch: Batch, unknown_rows_F: Tensor, rate: float) -> Batch:
-    """The batch with a random share `rate` of its values replaced by their field's unknown row."""
-    single = batch.ids_BF.shape[1]
-    hidden_BF = torch.rand(batch.ids_BF.shape, device=batch.ids_BF.device) < rate
-    ids_BF = torch.where(hidden_BF, unknown_rows_F[:single], batch.ids_BF)
-    bags = []
-    for bag, unknown in zip(batch.bags, unknown_rows_F[single:], strict=True):
-        hidden_M = torch.rand(bag.rows_M.shape, device=bag.rows_M.device) < rate
-        bags.append(Bag(torch.where(hidden_M, unknown, bag.rows_M), bag.offsets_N))
-    return Batch(ids_BF, tuple(bags), batch.numbers_BK, batch.labels_B)
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:

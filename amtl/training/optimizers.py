@@ -47,6 +47,12 @@ class Optimizers:
         for part in self.parts:
             part.step()
 
+    def slow_down(self, share: float) -> None:
+        """Go on at a share of the learning rates that were asked for."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * share
+
     def _state_of(self, weight: Tensor) -> dict[str, Tensor]:
         return next((part.state[weight] for part in self.parts if weight in part.state), {})
 

@@ -87,5 +87,7 @@ def tuning_settings(settings: Params) -> FitSettings:
         keep_last=paper,
         calibrate=not paper,
         distillation=0.0 if paper else finetune.distillation,
+        recombined=0.0 if paper else finetune.recombined,
+        decay=not paper,
         checkpoint_steps=train.checkpoint_steps,
     )

@@ -6,13 +6,12 @@ import pytest
 import torch
 from toy import equal_weights, silent, toy, with_settings
 
-from amtl.data.batches import Bag, Batch
 from amtl.errors import ParamsError
 from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.release.evaluate import score
 from amtl.training import checkpoint
-from amtl.training.loop import FitSettings, Trainer, hide_values, pick_device, predict
+from amtl.training.loop import FitSettings, Trainer, pick_device, predict
 
 CPU = torch.device("cpu")
 FIT = FitSettings(epochs=3, patience=3, batch_size=64, learning_rate=0.01, seed=4, unknown_rate=0.1, l2=1e-3)
@@ -255,21 +254,6 @@ def test_what_a_mask_cuts_stays_cut():
     assert model.embedding.weight[~tails].all()
 
 
-def test_hidden_values_are_the_share_asked_for_and_become_their_field_s_unknown_row():
-    torch.manual_seed(0)
-    ids = torch.tensor([[3, 14]]).repeat(20_000, 1)
-    bag = Bag(torch.full((40_000,), 25), torch.arange(0, 40_001, 2))
-    batch = Batch(ids, (bag,), torch.zeros(20_000, 0), torch.zeros(20_000))
-    hidden = hide_values(batch, torch.tensor([0, 10, 20]), 0.2)
-    for values, own, unknown in ((hidden.ids_BF[:, 0], 3, 0), (hidden.ids_BF[:, 1], 14, 10), (hidden.bags[0].rows_M, 25, 20)):
-        assert set(values.tolist()) == {own, unknown}
-        assert float((values == unknown).float().mean()) == pytest.approx(0.2, abs=0.015)
-    both = ((hidden.ids_BF[:, 0] == 0) & (hidden.ids_BF[:, 1] == 10)).float().mean()
-    assert float(both) == pytest.approx(0.04, abs=0.01)
-    assert torch.equal(hidden.bags[0].offsets_N, bag.offsets_N)
-    assert (batch.ids_BF == ids).all()
-
-
 def test_the_unknown_row_is_trained_by_hiding_values():
     problem = toy()
     fresh = problem.model().embedding.weight[problem.unknown_rows_F]
@@ -370,3 +354,23 @@ def test_a_teacher_judges_whole_events_without_dropout():
     batch = next(iter(problem.train.shuffled(64, 0, 0)))
     Trainer(problem.model(), fit, CPU, problem.unknown_rows_F, teacher=teacher.train(), log=silent).step(batch)
     assert [(training, torch.equal(ids, batch.ids_BF)) for training, ids in seen] == [(False, True)]
+
+
+def test_what_a_teacher_says_of_recombined_events_is_learned_without_labels(problem):
+    taught = replace(FIT, distillation=0.5, recombined=0.3, keep_last=True)
+    flipped = replace(problem, train=replace(problem.train, labels_B=1 - problem.train.labels_B))
+    with_labels, without = (fitted(data, taught, teacher=problem.model(seed=3)).model for data in (problem, flipped))
+    assert equal_weights(weights_of(with_labels), weights_of(without))
+    plain = fitted(flipped, replace(taught, recombined=0.0), teacher=problem.model(seed=3)).model
+    assert not equal_weights(weights_of(with_labels), weights_of(plain))
+
+
+def test_the_learning_rate_falls_to_nothing_over_all_epochs(problem):
+    rates = []
+    trainer = Trainer(problem.model(), replace(FIT, decay=True, patience=9), CPU, problem.unknown_rows_F, log=silent)
+    step = trainer.step
+    trainer.step = lambda batch: (
+        rates.append({group["lr"] for part in trainer.optimizers.parts for group in part.param_groups}) or step(batch)
+    )
+    trainer.fit(problem.train, problem.validation)
+    assert [rate for used in rates for rate in used] == pytest.approx([FIT.learning_rate * (1 - done / STEPS) for done in range(STEPS)])
