@@ -1,4 +1,6 @@
-"""A task on the toy data whose control is the base itself: enough for methods that train from fresh or from the control."""
+"""A task on the toy data whose control is the base, trained as long as all others: enough for what starts fresh or from the control."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +13,9 @@ from amtl.model.ctr_model import weights_of
 @pytest.fixture(scope="session")
 def task():
     problem = toy()
-    weights = weights_of(problem.model(std=0.3))
-    starts = Starts(base=weights, control=weights, rotated=weights, front=None)
-    return Task(problem.settings, problem.vocabulary, problem.train, problem.validation, starts, torch.device("cpu"), silent)
+    untrained = Task(problem.settings, problem.vocabulary, problem.train, problem.validation, None, torch.device("cpu"), silent)
+    weights = weights_of(untrained.train(untrained.fresh(), distilled=False))
+    return replace(untrained, starts=Starts(base=weights, control=weights, rotated=weights, front=None))
 
 
 @pytest.fixture(scope="session")
