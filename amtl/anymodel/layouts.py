@@ -6,6 +6,7 @@ What a packed table takes is what it is read from: numbers, scales, counts, basi
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -19,9 +20,7 @@ from amtl.packing.allocation import allocate
 from amtl.packing.layout import Layout, smallest
 
 SELECTOR = "curvature"
-TRIES = 4
-NEAR = 64
-"""Bytes that are not worth another try."""
+TRIES = 6
 
 
 def layouts_within(tables: list[Measured], budget_bytes: int, precision: str) -> list[Layout]:
@@ -53,25 +52,29 @@ def _layout(table: Measured, budget_bytes: int, precision: str, index: int) -> L
     """The layout of one table: whole if that fits; else what fits beside the index of its rows, and nothing where that alone does not.
 
     How large the index is depends on the layout: `index` is a first guess, and a few are tried, each with the room beside it that the
-    one before turned out to need.
+    one before turned out to need, or half way between what was too much and too little.
     """
     stored_basis, dim = table.basis_DD is not None, table.stored_VD.shape[1]
     whole = _of_one_size(table, dim, "int8" if precision == "mixed" else precision)
     if packed_bytes(table, whole) <= budget_bytes:
         return whole
-    best = _of_one_size(table, 0, "fp32")
-    beside = index + _beside(table, best)
+    best, beside = _of_one_size(table, 0, "fp32"), index + _beside(table, whole)
+    too_little, enough = -math.inf, math.inf
     for _ in range(TRIES):
         try:
             tried = allocate(table.front, SELECTOR, table.stored_VD, budget_bytes - beside, precision, stored_basis)
         except BudgetError:
             break
-        taken, needed = packed_bytes(table, tried), _beside(table, tried)
-        if taken <= budget_bytes:
-            best = max(best, tried, key=partial(packed_bytes, table))
-            if beside - needed <= NEAR:
+        spare = budget_bytes - packed_bytes(table, tried)
+        if spare >= 0:
+            best, enough = max(best, tried, key=partial(packed_bytes, table)), beside
+            if spare <= 16 + budget_bytes // 2000:  # not worth another try
                 break
-        beside = needed + 2 * max(taken - budget_bytes, 0)
+        else:
+            too_little = beside
+        beside -= spare
+        if not too_little < beside < enough:
+            beside = int(too_little + enough) // 2
     return best
 
 

@@ -6,7 +6,7 @@ wavelet tree (Grossi, Gupta and Vitter, SODA 2003; Mäkinen and Navarro, CPM 200
 node has one bit for each row below it, which says on which side the row's bucket lies; the number of equal bits before it is the row's
 place among the rows on that side, and at the leaf its rank within the bucket. Counts of ones before every 512 bits make that quick.
 
-Shapes: V rows, K buckets, M looked-up rows, Y bytes of a block.
+Shapes: V rows, K buckets, M looked-up rows, N rows of a node, W words of a block.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-BLOCK_BYTES = 64
-BLOCK = 8 * BLOCK_BYTES
+WORD, WORDS = 64, 8
+BLOCK = WORD * WORDS  # bits
+PAIRS, FOURS, BYTES, ONE_OF_EACH = 0x5555_5555_5555_5555, 0x3333_3333_3333_3333, 0x0F0F_0F0F_0F0F_0F0F, 0x0101_0101_0101_0101
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class RowIndex(nn.Module):
     """Table rows to packed rows.
 
     Args:
-        bits: uint8, the bits of all inner nodes in depth-first order, each node's from a byte on, the first row in the lowest bit.
+        words: int64, the bits of all inner nodes in depth-first order, each node's from a word on, the first row in the lowest bit.
         ones: int32 (int64 from 2^31 rows), ones of the node before each of its blocks, nodes one after the other.
         rows_K: rows of each bucket, which the packed table holds; the tree follows from them.
 
@@ -46,64 +48,71 @@ class RowIndex(nn.Module):
         ValueError: the tensors do not belong together.
     """
 
-    def __init__(self, bits: Tensor, ones: Tensor, rows_K: Tensor) -> None:
+    def __init__(self, words: Tensor, ones: Tensor, rows_K: Tensor) -> None:
         super().__init__()
-        self.register_buffer("bits", bits)
+        self.register_buffer("words", words)
         self.register_buffer("ones", ones)
         self.tree = _huffman(rows_K.tolist())
         self.register_buffer("first_K", rows_K.long().cumsum(0) - rows_K, persistent=False)
-        self.register_buffer("ones_of_byte", torch.tensor([byte.bit_count() for byte in range(256)], dtype=torch.int16), persistent=False)
-        if bits.nbytes + ones.nbytes != index_bytes(rows_K):
+        if words.nbytes + ones.nbytes != index_bytes(rows_K):
             raise ValueError("the index of rows does not fit the table's buckets")
 
-    bits: Tensor
+    words: Tensor
     ones: Tensor
     first_K: Tensor
-    ones_of_byte: Tensor
 
     @classmethod
     def of(cls, bucket_V: Tensor, buckets: int) -> RowIndex:
         """The index of rows that lie in these buckets."""
         rows_K = torch.bincount(bucket_V, minlength=buckets)
-        bits, ones = [torch.empty(0, dtype=torch.uint8)], [torch.empty(0, dtype=_count_type(len(bucket_V)))]
+        words, ones = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=_count_type(len(bucket_V)))]
         waiting = [(_huffman(rows_K.tolist()), bucket_V)]
         while waiting:
             node, bucket_N = waiting.pop()
             if node.sides is None:
                 continue
             right_N = torch.isin(bucket_N, torch.tensor(node.sides[1].buckets))
-            bits.append(_packed(right_N))
+            words.append(_words(right_N))
             in_block = torch.nn.functional.pad(right_N, (0, -len(right_N) % BLOCK)).view(-1, BLOCK).sum(1)
             ones.append((in_block.cumsum(0) - in_block).to(ones[0].dtype))
             waiting += [(node.sides[1], bucket_N[right_N]), (node.sides[0], bucket_N[~right_N])]
-        return cls(torch.cat(bits), torch.cat(ones), rows_K)
+        return cls(torch.cat(words), torch.cat(ones), rows_K)
 
     def forward(self, rows_M: Tensor) -> Tensor:
         """Packed rows int64 [M]."""
         packed_M = torch.zeros_like(rows_M)
         waiting = [(self.tree, torch.arange(len(rows_M), device=rows_M.device), rows_M)]
-        first_byte = first_block = 0
+        first_word = first_block = 0
         while waiting:
             node, which_N, place_N = waiting.pop()
             if node.sides is None:
                 packed_M[which_N] = self.first_K[node.buckets[0]] + place_N
                 continue
-            right_N, before_N = self._rank(place_N, first_byte, first_block)
-            first_byte, first_block = first_byte + -(-node.rows // 8), first_block + -(-node.rows // BLOCK)
+            right_N, before_N = self._rank(place_N, first_word, first_block)
+            first_word, first_block = first_word + -(-node.rows // WORD), first_block + -(-node.rows // BLOCK)
             left_N = ~right_N
             waiting.append((node.sides[1], which_N[right_N], before_N[right_N]))
             waiting.append((node.sides[0], which_N[left_N], (place_N - before_N)[left_N]))
         return packed_M
 
-    def _rank(self, place_N: Tensor, first_byte: int, first_block: int) -> tuple[Tensor, Tensor]:
+    def _rank(self, place_N: Tensor, first_word: int, first_block: int) -> tuple[Tensor, Tensor]:
         """Of places in a node: whether the bit is one, and how many ones come before it."""
         block_N, within_N1 = place_N // BLOCK, (place_N % BLOCK).unsqueeze(1)
-        place_Y = torch.arange(BLOCK_BYTES, device=place_N.device)
-        byte_NY = self.bits[(first_byte + block_N.unsqueeze(1) * BLOCK_BYTES + place_Y).clamp(max=max(len(self.bits) - 1, 0))]
-        earlier_NY = byte_NY.int() & ((1 << (within_N1 - 8 * place_Y).clamp(0, 8)) - 1)
-        before_N = self.ones[first_block + block_N].long() + self.ones_of_byte[earlier_NY.long()].sum(1)
-        own_N = byte_NY.gather(1, within_N1 >> 3).squeeze(1)
-        return (own_N.int() >> (place_N & 7)) & 1 == 1, before_N
+        place_W = torch.arange(WORDS, device=place_N.device)
+        word_NW = self.words[(first_word + block_N.unsqueeze(1) * WORDS + place_W).clamp(max=len(self.words) - 1)]
+        earlier_NW = (within_N1 - WORD * place_W).clamp(0, WORD)
+        mask_NW = torch.where(earlier_NW == WORD, -1, (1 << earlier_NW.clamp(max=WORD - 1)) - 1)
+        before_N = self.ones[first_block + block_N].long() + _ones(word_NW & mask_NW).sum(1)
+        own_N = word_NW.gather(1, within_N1 // WORD).squeeze(1)
+        return (own_N >> (place_N % WORD)) & 1 == 1, before_N
+
+
+def _ones(words: Tensor) -> Tensor:
+    """How many bits of each word are one (Warren, Hacker's Delight, section 5-1)."""
+    words = words - ((words >> 1) & PAIRS)
+    words = (words & FOURS) + ((words >> 2) & FOURS)
+    words = (words + (words >> 4)) & BYTES
+    return (words * ONE_OF_EACH) >> 56
 
 
 def index_bytes(rows_K: Tensor) -> int:
@@ -113,7 +122,7 @@ def index_bytes(rows_K: Tensor) -> int:
     while waiting:
         node = waiting.pop()
         if node.sides is not None:
-            count += -(-node.rows // 8) + a_count * -(-node.rows // BLOCK)
+            count += -(-node.rows // WORD) * 8 + a_count * -(-node.rows // BLOCK)
             waiting += node.sides
     return count
 
@@ -134,7 +143,7 @@ def _count_type(rows: int) -> torch.dtype:
     return torch.int32 if rows < 2**31 else torch.int64
 
 
-def _packed(right_N: Tensor) -> Tensor:
-    """Bits, eight to a byte, the first one lowest, uint8."""
-    bytes_X8 = torch.nn.functional.pad(right_N, (0, -len(right_N) % 8)).view(-1, 8)
-    return (bytes_X8.to(torch.uint8) << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+def _words(right_N: Tensor) -> Tensor:
+    """Bits, 64 to a word, the first one lowest, int64."""
+    padded_N = torch.nn.functional.pad(right_N, (0, -len(right_N) % WORD))
+    return torch.from_numpy(np.packbits(padded_N.numpy(), bitorder="little")).view(torch.int64)

@@ -75,6 +75,6 @@ def _table(table: Table, tensors: dict[str, Tensor]) -> RotatedTable:
     embedding = PackedEmbedding(packed, dim)
     if embedding.table_rows != rows:
         raise ValueError(f"the table {table.name!r} has {embedding.table_rows:,} rows in the file and {rows:,} in the model")
-    index = RowIndex(tensors["rows.index.bits"], tensors["rows.index.ones"], packed["rows"].long())
+    index = RowIndex(tensors["rows.index.words"], tensors["rows.index.ones"], packed["rows"].long())
     table_of_file = RotatedTable(PackedRows(index, embedding), tensors.get("basis_TD"), dim, table.weight_VD.dtype)
     return table_of_file.to(table.weight_VD.device)

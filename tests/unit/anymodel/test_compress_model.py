@@ -170,6 +170,7 @@ def test_dicts_probabilities_and_what_hangs_on_a_model():
         TakesDicts(),
         dicts,
         "20%",
+        precision="int8",
         finetune=lambda model: masked_weights.append(model.penalised[0] is model.alias.table.rows.embedding.weight),
     )
     assert report.output == "probability"

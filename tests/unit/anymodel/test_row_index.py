@@ -21,7 +21,7 @@ def skewed(rows, buckets):
 
 
 @pytest.mark.parametrize("buckets", [1, 2, 3, 5, 17])
-@pytest.mark.parametrize("rows", [1, 7, 8, 511, 512, 513, 3000])
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 511, 512, 513, 3000])
 def test_rows_lie_by_bucket_and_then_by_table_order(buckets, rows):
     bucket_V = skewed(rows, buckets)
     index = RowIndex.of(bucket_V, buckets)
@@ -48,4 +48,4 @@ def test_no_rows_looked_up():
 def test_an_index_of_other_buckets_is_refused():
     index = RowIndex.of(torch.tensor([0, 1, 1] * 10), 2)
     with pytest.raises(ValueError, match="does not fit"):
-        RowIndex(index.bits, index.ones, torch.tensor([10, 100]))
+        RowIndex(index.words, index.ones, torch.tensor([10, 100]))
