@@ -8,7 +8,7 @@ Shapes: V rows of the table, L levels above 0, G groups of the twins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -61,11 +61,10 @@ def price(
     learned = [name for name in LEARNED if name in also or (name == "twins" and search.sizes in ("auto", "twins"))]
     if "magnitude" in also:
         front = front.with_worth("magnitude", magnitude_worth(table_VD, field_V, front.size_L1))
-    energies_VE = energy_profiles(sample, table_VD) if learned else table_VD[:, :0]
-    for name in learned:
-        descent = descend(shown_V, field_V, energies_VE, front.costs_VL1, front.size_L1, search, seed, log, single=name == "single")
-        front, report = front.with_worth(name, twins_worth(descent, front)), {**_rungs(descent, dim), **report}
-    return front, report
+    if not learned:
+        return front, report
+    energies_VE = energy_profiles(sample, table_VD)
+    return _with_learned(front, learned, shown_V, energies_VE, search, seed, log, report)
 
 
 def rebase(
@@ -103,6 +102,24 @@ def front_of(sample: Sample, table_VD: Tensor, shown_V: Tensor, events: int) -> 
     lookups_V = (shown_V.clamp(min=UNSEEN) / max(events, 1)).float()
     costs_VL1 = row_costs(sample, table_VD, lookups_V)
     return Front(sample.size_L1, costs_VL1, sample.noise_FD, lookups_V, sample.field_V, max(events, 1))
+
+
+def _with_learned(
+    front: Front,
+    names: Sequence[str],
+    shown_V: Tensor,
+    energies_VE: Tensor,
+    search: SearchParams,
+    seed: int,
+    log: Callable[[str], None],
+    report: dict[str, Any],
+) -> tuple[Front, dict[str, Any]]:
+    """The front with learned selectors, and the report with what the first of them reached."""
+    costs_VL1, size_L1 = front.costs_VL1, front.size_L1
+    for name in names:
+        descent = descend(shown_V, front.field_V, energies_VE, costs_VL1, size_L1, search, seed, log, single=name == "single")
+        front, report = front.with_worth(name, twins_worth(descent, front)), {**_rungs(descent, int(size_L1[-1])), **report}
+    return front, report
 
 
 def twins_worth(descent: Descent, front: Front) -> Tensor:
