@@ -29,9 +29,8 @@ from amtl.training.tuning import Tuning
 
 AUTO = ("curvature", "twins", "rule")
 """The selectors that `search.sizes: auto` chooses among."""
-DEEP = 0.2
-"""Kept share of a table's numbers below which it is also cut in steps, each keeping at least `STEP` of the one before."""
-STEP = 0.5
+DEEP, MOST_STEPS = 0.2, 4
+"""Kept share of a table's numbers below which it is also cut in steps, halving from there on, but in no more than so many."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +107,13 @@ def proposals(table: Table, selectors: Sequence[str], budget_bytes: int) -> list
 def best_cut(table: Table, selectors: Sequence[str], budget_bytes: int, resume: Path | None = None) -> Choice:
     """The best on validation of what the selectors propose, before and after fine-tuning, as it is served.
 
-    Where the best proposal loses nothing as it is, it alone is fine-tuned, else each is.
+    Where the best proposal loses nothing as it is, it alone is fine-tuned; else each is, and so are sizes that were reached in steps.
 
     Raises:
         BudgetError: no table meets the budget.
     """
     found = proposals(table, selectors, budget_bytes)
-    if found[0].kept < DEEP:
+    if 0 < found[0].kept < DEEP and not table.goal.met(found[0].measured):
         found = sorted([*found, in_steps(table, found[0], budget_bytes, resume)], key=score_of, reverse=True)
     for proposed in found:
         table.say(proposed)
@@ -132,17 +131,15 @@ def in_steps(table: Table, target: Cut, budget_bytes: int, resume: Path | None =
     """A proposal's budget reached in steps, by its selector; untrained, but for `compress.finetune.rounds` - 1 trainings on the way."""
     settings, tuning, front, selector = table.settings, table.tuning, table.front, target.selector
     model, precision = copy.deepcopy(table.model), settings.compress.precision
-    search = settings.search.model_copy(update={"sizes": selector})  # what other selectors think is not asked again
-    steps = max(1, math.ceil(math.log(target.kept / DEEP, STEP))) if target.kept else 1
-    for left in range(steps, 0, -1):
-        table_VD, budget = model.embedding.weight.detach(), int(budget_bytes / STEP**left)
+    before = min(MOST_STEPS - 1, math.ceil(math.log2(DEEP / target.kept)))
+    for left in range(before, 0, -1):
+        table_VD, budget = model.embedding.weight.detach(), int(budget_bytes * (DEEP / target.kept) ** (left / before))
         cut(model, allocate(front, selector, table_VD, budget, precision, model.embedder.basis_FDD is not None).sizes_V)
         if left < settings.compress.finetune.rounds:
             tuning.run(model, table.model, resume / f"step-{left}" if resume else None)
-        front, _ = rebase(
-            model, front.field_V, table.shown_V, tuning.train, search, settings.train.seed, tuning.device, _silent, (selector,)
-        )
-    return replace(propose(selector, model, front, budget_bytes, precision, tuning), steps=steps + 1)
+        parts = model, front.field_V, table.shown_V, tuning.train
+        front, _ = rebase(*parts, settings.search, settings.train.seed, tuning.device, _silent, (selector,))
+    return replace(propose(selector, model, front, budget_bytes, precision, tuning), steps=before + 1)
 
 
 def score_of(judged: Cut) -> float:

@@ -1,0 +1,256 @@
+"""Which sizes a budget gets: what is proposed, what is trained, what wins; and the walk down to the smallest table that loses nothing."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toy import COMPRESS, silent, toy, with_settings
+
+from amtl.errors import BudgetError
+from amtl.model.ctr_model import weights_of
+from amtl.model.masked_embedding import MaskedEmbedding
+from amtl.packing import choice, walk
+from amtl.packing.choice import Goal, Table, best_cut, in_steps, proposals
+from amtl.packing.cut import cut, decoded, finetuned, propose, served, settled
+from amtl.packing.layout import Layout
+from amtl.packing.packed_embedding import PackedEmbedding, pack
+from amtl.packing.walk import RATIO, smallest_cut
+from amtl.params import ToleranceParams
+from amtl.sizing.sizes import find_sizes
+from amtl.training.control import make_control
+from amtl.training.loop import Trainer, predict
+from amtl.training.train import train
+from amtl.training.tuning import tuning_for
+
+CPU = torch.device("cpu")
+STRICT, LOOSE = ToleranceParams(auc=0.0, logloss=0.0), ToleranceParams(auc=0.5, logloss=9.0)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """A trained, rotated, priced table of the toy problem, under the default selectors."""
+    problem = with_settings(toy(), search={"steps": 10}, train={"epochs": 2}, compress={"finetune": {**COMPRESS["finetune"], "epochs": 1}})
+    parts = problem.settings, problem.vocabulary, problem.train, problem.validation
+    tuning = tuning_for(*parts, silent)
+    control = make_control(train(*parts, None, None, silent).model, tuning)
+    found = find_sizes(*parts[:2], control.model, *parts[2:], None, silent)
+    return Table.of(problem.settings, found.model, found.front, problem.vocabulary, tuning, Goal(control.measured, STRICT))
+
+
+def goal(table, tolerance):
+    return replace(table, goal=Goal(table.goal.control, tolerance))
+
+
+def asked(table, **compress):
+    """The table under other settings of the section compress, and tuning that goes with them."""
+    settings = table.settings.model_copy(update={"compress": table.settings.compress.model_copy(update=compress)})
+    return replace(table, settings=settings)
+
+
+def untrained(table):
+    return replace(table, tuning=replace(table.tuning, settings=replace(table.tuning.settings, epochs=0)))
+
+
+def deep_budget(table):
+    """Bytes at which a tenth of the table's numbers, in fp32, is kept."""
+    return table.propose("curvature", 10**9).bytes - int(0.9 * 4 * table.model.embedding.weight.numel())
+
+
+def fits(monkeypatch):
+    """Counts the sizes that are trained from here on, and whether each had a teacher."""
+    counted, real = [], Trainer.fit
+
+    def fit(self, *parts):
+        counted.append((int(self.model.embedder.lookup.sizes_V.sum()), self.teacher is not None))
+        return real(self, *parts)
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    return counted
+
+
+def test_cutting_masks_the_lookup_and_the_stored_rows():
+    problem, model = toy(), toy().model()
+    sizes = torch.arange(problem.vocabulary.rows) % 7
+    before = model.embedding.weight.detach().clone()
+    cut(model, sizes)
+    kept = torch.arange(6) < sizes.unsqueeze(1)
+    assert torch.equal(model.embedding.weight, before * kept)
+    assert torch.equal(model.embedder.lookup(torch.arange(len(sizes))), before * kept)
+    cut(model, sizes)
+    assert torch.equal(model.embedding.weight, before * kept)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_what_is_judged_looks_up_what_a_server_would(precision):
+    problem, model = toy(), toy().model()
+    sizes, before = torch.arange(problem.vocabulary.rows) % 7, copy.deepcopy(weights_of(model))
+    layout = Layout.of_sizes(sizes, torch.from_numpy(problem.vocabulary.fields_V), 6, precision)
+    copied = served(model, layout)
+    packed = PackedEmbedding(pack(model.embedding.weight, layout), 6)
+    _, place = layout.order()
+    for row in range(len(sizes)):
+        assert torch.equal(copied.embedder.lookup(torch.tensor([row])), packed(place[row : row + 1]))
+    assert torch.equal(decoded(model.embedding.weight, layout), copied.embedding.weight)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights_of(model).items())
+    copied.backbone.rescale(2.0, 1.0)
+    assert torch.equal(weights_of(model)["backbone.layers.3.bias"], before["backbone.layers.3.bias"])
+
+
+def test_a_proposal_is_judged_as_served_and_leaves_the_table_alone(table):
+    before = copy.deepcopy(weights_of(table.model))
+    proposed = propose("curvature", table.model, table.front, 900, "mixed", table.tuning)
+    assert proposed.bytes <= 900
+    assert table.tuning.calibration(served(table.model, proposed.layout)).measured == proposed.measured
+    kept = settled(proposed, table.tuning)
+    assert isinstance(kept.model.embedder.lookup, MaskedEmbedding)
+    assert kept.measured == proposed.measured
+    assert table.tuning.judge(served(kept.model, kept.layout)) == pytest.approx(kept.measured, abs=1e-5)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights_of(table.model).items())
+
+
+def test_fine_tuning_starts_from_the_cut_table_and_can_only_gain_on_the_masked_model(table):
+    proposed = table.propose("rule", 1100)
+    tuned = finetuned(proposed, table.model, table.tuning)
+    assert tuned.history[0]["epoch"] == 0
+    start = copy.deepcopy(table.model)
+    cut(start, proposed.layout.sizes_V)
+    assert tuned.history[0]["score"] == pytest.approx(table.tuning.calibration(start).measured["score"])
+    assert tuned.layout is proposed.layout
+    tails = torch.arange(6) >= proposed.layout.sizes_V.unsqueeze(1)
+    assert not tuned.model.embedding.weight[tails].any()
+
+
+def test_the_best_on_validation_wins_and_each_that_was_judged_is_told(table):
+    found = best_cut(table, table.selectors, 1000)
+    assert table.selectors == ("curvature", "twins", "rule")
+    assert {line["selector"] for line in found.judged} >= set(table.selectors)
+    assert found.cut.measured["score"] == max(line["score"] for line in found.judged)
+    assert found.cut.bytes <= 1000
+    scores = [proposed.measured["score"] for proposed in proposals(table, table.selectors, 1000)]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_ruinous_fine_tuning_is_not_what_is_served(table):
+    ruinous = replace(table, tuning=replace(table.tuning, settings=replace(table.tuning.settings, learning_rate=50.0)))
+    ruined, kept = best_cut(ruinous, ("curvature",), 1200).cut, best_cut(untrained(table), ("curvature",), 1200).cut
+    assert torch.equal(ruined.model.embedding.weight, kept.model.embedding.weight)
+    assert ruined.measured == pytest.approx(kept.measured, abs=1e-6)
+
+
+def test_all_candidates_are_trained_only_where_something_is_lost(table, monkeypatch):
+    counted = fits(monkeypatch)
+    best_cut(goal(table, LOOSE), table.selectors, 1000)
+    assert len(counted) == 1
+    shallow = replace(table, goal=Goal({**table.goal.control, "auc": 2.0}, STRICT))
+    found = best_cut(shallow, table.selectors, 1500)
+    assert len(counted) == 1 + sum(line["tuned"] for line in found.judged) == 1 + len(found.judged) // 2
+    assert all(taught for _, taught in counted)
+
+
+@pytest.mark.parametrize("sizes", ["curvature", "twins", "rule"])
+def test_one_selector_is_taken_where_one_is_asked_for(table, sizes):
+    alone = replace(table, settings=table.settings.model_copy(update={"search": table.settings.search.model_copy(update={"sizes": sizes})}))
+    assert alone.selectors == (sizes,)
+    assert {line["selector"].split()[0] for line in best_cut(alone, alone.selectors, 1000).judged} == {sizes}
+
+
+def test_deep_cuts_are_also_made_in_steps_and_never_exceed_the_budget(table):
+    budget = deep_budget(table)
+    target = table.propose("curvature", budget)
+    assert 0 < target.kept < choice.DEEP
+    stepped = in_steps(table, target, budget)
+    assert stepped.name == f"curvature in {stepped.steps} steps"
+    assert 2 <= stepped.steps <= choice.MOST_STEPS
+    assert stepped.bytes <= budget
+    assert table.tuning.calibration(served(stepped.model, stepped.layout)).measured == stepped.measured
+    assert stepped.model is not table.model
+
+
+def test_rounds_are_trainings_on_the_way(table, monkeypatch):
+    budget, counted = deep_budget(table), fits(monkeypatch)
+    target = table.propose("curvature", budget)
+    in_steps(table, target, budget)
+    assert counted == []
+    finetune = table.settings.compress.finetune.model_copy(update={"rounds": 2})
+    in_steps(asked(table, finetune=finetune), target, budget)
+    assert [taught for _, taught in counted] == [True]
+
+
+def test_nothing_below_the_least_table_is_promised(table):
+    with pytest.raises(BudgetError, match=r"compress\.budget of 100 bytes"):
+        best_cut(table, table.selectors, 100)
+
+
+def test_a_goal_is_met_within_its_tolerances_on_both_sides():
+    control = {"auc": 0.8, "logloss": 0.4}
+    met = Goal(control, ToleranceParams(auc=0.01, logloss=0.02)).met
+    assert met({"auc": 0.791, "logloss": 0.419})
+    assert met({"auc": 0.9, "logloss": 0.1})
+    assert not met({"auc": 0.789, "logloss": 0.4})
+    assert not met({"auc": 0.8, "logloss": 0.421})
+
+
+def scripted(monkeypatch, table, loses_below, tuned_below):
+    """A walk whose proposals lose something below one number of bytes, and the best cuts below another."""
+    calls = []
+
+    def judged(budget, end):
+        if budget < 100:
+            raise BudgetError("too small")
+        auc = table.goal.control["auc"] - (budget < end)
+        return replace(table.propose("rule", 2000), measured={**table.goal.control, "auc": auc})
+
+    def proposed(table, selectors, budget):
+        calls.append(("untrained", budget, selectors))
+        return [judged(budget, loses_below)]
+
+    def best(table, selectors, budget, resume=None):
+        calls.append(("tuned", budget, selectors))
+        return choice.Choice(judged(budget, tuned_below), [])
+
+    monkeypatch.setattr(walk, "proposals", proposed)
+    monkeypatch.setattr(walk, "best_cut", best)
+    return calls
+
+
+def ladder(whole, rungs):
+    found = [whole]
+    for _ in range(rungs - 1):
+        found.append(int(found[-1] * RATIO))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("loses_below", "tuned_below", "kept"),
+    [(900, 500, "tuned"), (900, 901, "untrained"), (0, 0, "least"), (10**9, 500, "tuned"), (10**9, 10**9, "whole")],
+    ids=["training goes on where proposals end", "training does not help", "nothing is ever lost", "all need training", "all lose"],
+)
+def test_the_walk_goes_down_while_nothing_is_lost_and_keeps_the_last(table, monkeypatch, loses_below, tuned_below, kept):
+    whole = table.propose("curvature", 10**9).bytes
+    calls, steps = scripted(monkeypatch, table, loses_below, tuned_below), ladder(whole, 30)
+    end = smallest_cut(table)
+    passing = {"tuned": tuned_below, "untrained": loses_below, "least": 100, "whole": whole}[kept]
+    assert end.budget_bytes == min(budget for budget in steps if budget >= passing)
+    lost = [rung["budget_bytes"] for rung in end.rungs if not rung["passed"]]
+    assert all(rung["passed"] == (rung["auc"] == table.goal.control["auc"]) for rung in end.rungs)
+    untrained_calls = [budget for kind, budget, _ in calls if kind == "untrained"]
+    assert untrained_calls == steps[: len(untrained_calls)]
+    first_tuned = [selectors for kind, _, selectors in calls if kind == "tuned"]
+    assert first_tuned[0] == table.selectors
+    if kept == "tuned":
+        assert set(first_tuned[1:]) == {("rule",)}
+        assert len(lost) == 2
+    if kept == "least":
+        assert lost == []
+
+
+def test_the_smallest_table_passes_and_the_next_one_on_the_ladder_does_not(table):
+    loose = asked(goal(table, ToleranceParams(auc=0.02, logloss=0.02)), precision="mixed")
+    end = smallest_cut(loose)
+    assert loose.goal.met(end.choice.cut.measured)
+    assert end.choice.cut.bytes <= end.budget_bytes
+    tuned = [rung for rung in end.rungs if rung["budget_bytes"] < end.budget_bytes]
+    assert all(not rung["passed"] for rung in tuned)
+    assert np.isfinite(predict(served(end.choice.cut.model, end.choice.cut.layout), table.tuning.validation, CPU)).all()
