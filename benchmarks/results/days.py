@@ -19,6 +19,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amtl.compare.starts import Data, problem
-from amtl.compare.task import Task
 from amtl.data.batches import Batch, batch_spans, encode, permutation
 from amtl.data.vocabulary import Vocabulary
-from amtl.model.ctr_model import CTRModel, restore, weights_of
+from amtl.model.ctr_model import CTRModel
 from amtl.packing.allocation import allocate
-from amtl.packing.cut import cut, served
-from amtl.packing.layout import Layout, dense_bytes
+from amtl.packing.cut import Cut, finetuned, served
+from amtl.packing.layout import Layout
 from amtl.params import Params
 from amtl.release.evaluate import score
+from amtl.sizing.sizes import Found, find_sizes
+from amtl.training.control import make_control
 from amtl.training.loop import predict
 from amtl.training.train import Trained, train
+from amtl.training.tuning import Tuning, tuning_for
 from benchmarks import settings
 from benchmarks.results.experiment import Experiment, Result
 from benchmarks.results.measure import CPU, Place
@@ -105,14 +107,42 @@ class Lab:
     place: Place
 
 
+@dataclass(frozen=True)
+class Searched:
+    """A day's model, ready to be cut: the rotated control, what its rows are worth, and the fine-tuning."""
+
+    found: Found
+    tuning: Tuning
+
+    @classmethod
+    def of(cls, day: Day, made: Trained, lab: Lab) -> Searched:
+        """From the day's fixed model, which stays as it is."""
+        tuning = tuning_for(lab.whole, day.vocabulary, day.train, day.validation, silent)
+        control = make_control(made.model, tuning).model
+        return cls(find_sizes(lab.whole, day.vocabulary, control, day.train, day.validation, None, silent), tuning)
+
+    def layout(self) -> Layout:
+        """Sizes from the day's own front, at the share of bytes."""
+        model, front = self.found.model, self.found.front
+        assert front is not None
+        table_VD, stored = model.embedding.weight.detach(), model.embedder.basis_FDD is not None
+        return allocate(front, SELECTOR, table_VD, round((1 - SAVED) * 4 * table_VD.numel()), PRECISION, stored)
+
+    def packed(self, layout: Layout, rows: Batch) -> dict[str, Any]:
+        """The model cut to a layout, fine-tuned, coded and read back: its figures on rows, and its bytes."""
+        made = finetuned(Cut(SELECTOR, self.found.model, layout, {}), self.found.model, self.tuning)
+        return {**scored(served(made.model, layout), rows), "bytes": made.bytes}
+
+
 def measure_days(experiment: Experiment, place: Place) -> Result:
     """Every model of the table above on every day."""
     world = WORLDS[experiment.data](place.data, experiment.seed, experiment.choice.get("share", 1.0))
-    whole = settings.params_of(experiment.key, world.events, experiment.seed)
+    key = {**experiment.key, "search": {**experiment.key["search"], "sizes": SELECTOR}}
+    whole = settings.params_of(key, world.events, experiment.seed)
     sections = {"epochs": whole.train.epochs * PORTIONS, "patience": whole.train.patience * PORTIONS}
     fine = whole.model_copy(update={"train": whole.train.model_copy(update=sections)})
     with tempfile.TemporaryDirectory() as folder:
-        days = list(lived(world, Lab(whole, fine, Path(folder), place)))
+        days = list(islice(lived(world, Lab(whole, fine, Path(folder), place)), experiment.choice.get("days")))
     return {"days": days, "saved": SAVED, "precision": PRECISION}
 
 
@@ -127,8 +157,7 @@ def lived(world: World, lab: Lab) -> Iterator[dict[str, Any]]:
         warm.write(lab.folder / "state")
         vocabulary = day.vocabulary
         if first is None:
-            sizes_K = derived(task_of(day, warm, "warm", lab)).sizes_V
-            first = FirstDay(day, warm.model, sizes_K)
+            first = FirstDay(day, warm.model, Searched.of(day, warm, lab).layout().sizes_V)
         else:
             yield {"day": number, "rows": len(day.train), "table_rows": vocabulary.rows, **figures(day, cold, warm, first, world, lab)}
 
@@ -141,16 +170,16 @@ def trained(day: Day, state: Path | None, lab: Lab) -> Trained:
 def figures(day: Day, cold: Trained, warm: Trained, first: FirstDay, world: World, lab: Lab) -> dict[str, Any]:
     """Next-day figures of all models."""
     steps = -(-len(day.train) // lab.whole.train.batch_size) / PORTIONS
-    cold_task, warm_task = task_of(day, cold, "cold", lab), task_of(day, warm, "warm", lab)
-    frozen = Layout.of_sizes(frozen_sizes(day, first), warm_task.field_V, warm_task.config.dim, PRECISION)
-    next_day_then = encoded_then(world, day, first)
+    from_cold, from_warm = Searched.of(day, cold, lab), Searched.of(day, warm, lab)
+    fields_V, dim = torch.from_numpy(day.vocabulary.fields_V), lab.whole.train.dim
+    frozen = Layout.of_sizes(frozen_sizes(day, first), fields_V, dim, PRECISION)
     return {
         "fixed_cold": scored(cold.model, day.next_day),
         "fixed_warm": scored(warm.model, day.next_day),
-        "packed_cold": packed(cold_task, derived(cold_task), day),
-        "packed_warm": packed(warm_task, derived(warm_task), day),
-        "packed_frozen": packed(warm_task, frozen, day),
-        "stale": scored(first.model, next_day_then),
+        "packed_cold": from_cold.packed(from_cold.layout(), day.next_day),
+        "packed_warm": from_warm.packed(from_warm.layout(), day.next_day),
+        "packed_frozen": from_warm.packed(frozen, day.next_day),
+        "stale": scored(first.model, encoded_then(world, day, first)),
         "steps": {
             "cold": steps_to_best(cold, steps),
             "warm": steps_to_best(warm, steps),
@@ -164,24 +193,8 @@ def encoded_then(world: World, day: Day, first: FirstDay) -> Batch:
     return encode(world.days[day.number + 1], world.events, first.day.vocabulary.lookup, first.day.scaling)
 
 
-def task_of(day: Day, made: Trained, name: str, lab: Lab) -> Task:
-    """What cutting the day's model of that name needs: control and front."""
-    rows, log = Data(day.vocabulary, day.train, day.validation, day.next_day), silent
-    model = restore(made.model.config, {name: tensor.clone() for name, tensor in weights_of(made.model).items()})
-    return problem(lab.whole, rows, lab.folder / "starts", log, base=model, code=f"{day.number} {name}").task
-
-
 def silent(line: str) -> None:
     """Takes a line of progress that nobody waits for."""
-
-
-def derived(task: Task) -> Layout:
-    """Sizes from the day's own front."""
-    found = task.found
-    assert found.front is not None
-    budget = round((1 - SAVED) * dense_bytes(task.vocabulary.rows, task.config.dim))
-    stored = found.model.embedder.basis_FDD is not None
-    return allocate(found.front, SELECTOR, found.model.embedding.weight.detach(), budget, PRECISION, stored)
 
 
 def frozen_sizes(day: Day, first: FirstDay) -> Tensor:
@@ -202,14 +215,6 @@ def like_frequent(counts_K: np.ndarray, sizes_K: Tensor, wanted_N: np.ndarray) -
     means = np.bincount(mean_size, weights=sizes_K.numpy()) / np.bincount(mean_size)
     nearest_N = np.abs(np.log1p(wanted_N)[:, None] - steps_K[None, :]).argmin(1)
     return torch.from_numpy(means[nearest_N].round().astype(np.int64))
-
-
-def packed(task: Task, layout: Layout, day: Day) -> dict[str, Any]:
-    """The rotated model cut to a layout, fine-tuned, coded and read back."""
-    model = task.found.model
-    cut(model, layout.sizes_V)
-    task.finetune(model, distilled=True)
-    return {**scored(served(model, layout), day.next_day), "bytes": layout.bytes(model.embedder.basis_FDD is not None)}
 
 
 def scored(model: CTRModel, rows: Batch) -> dict[str, float]:

@@ -6,8 +6,8 @@ import statistics
 from typing import Any
 
 from amtl.release.figures import against_bytes
-from benchmarks.results.plan import Find, Scope, contestants, peer_savings, start
-from benchmarks.results.sections.peers import AUTO, MIXED, runs_of
+from benchmarks.results.plan import OURS, Find, Scope, contestants, peer_savings, start
+from benchmarks.results.sections.peers import runs_of
 from benchmarks.results.tables import mean
 
 LOWEST = 0.02
@@ -17,7 +17,7 @@ LOWEST = 0.02
 def front(scope: Scope, name: str, find: Find) -> str | None:
     """The picture as SVG; None where nothing was run."""
     starts = [result for seed in range(scope.seeds) if (result := find(start(scope, name, seed)))]
-    labels = dict.fromkeys((AUTO, MIXED, *contestants(scope, name, find)))
+    labels = dict.fromkeys((*OURS, *contestants(scope, name, find)))
     lines = [line for label in labels if (line := _line(scope, name, label, find))]
     if not starts or not lines:
         return None
@@ -29,4 +29,4 @@ def _line(scope: Scope, name: str, label: str, find: Find) -> dict[str, Any] | N
     found = [runs_of(scope, name, label, saved, find) for saved in peer_savings(scope)]
     drawn = [(mean([run["bytes"] for run in runs.values()]), [run["test"]["auc"] for run in runs.values()]) for runs in found if runs]
     marks = [(size, mean(auc), statistics.stdev(auc) if len(auc) > 1 else 0.0) for size, auc in drawn]
-    return {"method": label, "points": marks, "strong": label in (AUTO, MIXED)} if marks else None
+    return {"method": label, "points": marks, "strong": label in OURS} if marks else None

@@ -28,7 +28,7 @@ def minutes(experiment: Experiment, store: Store) -> float:
     return statistics.median(alike) / 60 if alike else experiment.minutes
 
 
-ALIKE = ("method", "share", "start", "budget", "backbone")
+ALIKE = ("method", "share", "start", "backbone")
 """Entries of a choice that decide how long a run takes, beside its kind and its data."""
 
 

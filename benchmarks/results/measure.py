@@ -18,7 +18,7 @@ from amtl.files import digest_of
 from amtl.model.ctr_model import CTRModel
 from amtl.packing.compress import compress
 from amtl.packing.cut import served
-from amtl.params import CompressParams
+from amtl.params import AUTO
 from amtl.release.evaluate import score
 from amtl.training.loop import judge, predict
 from amtl.training.train import train
@@ -108,12 +108,10 @@ def measure_method(experiment: Experiment, place: Place) -> Result:
     }
 
 
-def measure_product(experiment: Experiment, place: Place) -> Result:
-    """What `compress` makes of a budget with `sizes: auto`: the table as it would be served, and what was tried on the way."""
-    data, choice, task = data_of(experiment, place), experiment.choice, problem_of(experiment, place).task
-    whole = task.settings.compress.model_dump()
-    budget = "auto" if choice.get("budget") == "auto" else budget_bytes(experiment, data)
-    asked = CompressParams.model_validate({**whole, "budget": budget, "precision": choice["precision"]})
+def measure_smallest(experiment: Experiment, place: Place) -> Result:
+    """What `compress.budget: auto` comes to: the table as it would be served, and the walk to it."""
+    data, task = data_of(experiment, place), problem_of(experiment, place).task
+    asked = task.settings.compress.model_copy(update={"budget": AUTO, "precision": experiment.choice["precision"]})
     wanted = task.settings.model_copy(update={"compress": asked})
     tuning = tuning_for(wanted, data.vocabulary, data.train, data.validation, place.log)
     made = compress(wanted, task.found, task.judge(task.control), data.vocabulary, tuning)
@@ -150,5 +148,5 @@ def measure_baseline(experiment: Experiment, place: Place) -> Result:
     return {**judged(made.model, data), "history": made.report["history"]}
 
 
-FROM_STARTS = {"start", "method", "product", "paper", "frequency"}
+FROM_STARTS = {"start", "method", "smallest", "paper", "frequency"}
 """Kinds that begin with `problem_of`."""

@@ -21,15 +21,21 @@ Step = tuple[Experiment, ...]
 """Candidates of equal size, the likeliest first."""
 
 TOLERANCE = {"auc": 0.0005, "logloss": 0.001}
+OURS = ("auto", "auto-mixed")
+"""What the product makes of a budget, at the precision of all and with bits of its own."""
+
 CANDIDATES = ("curvature", "twins", "rule")
 """What `auto` takes the best of, on validation."""
+
+COLD = "twins-cold"
+"""Sizes learned from frequency alone, before anything is trained."""
 
 PEERS = ("fixed", "fixed-distilled", "mde", "autoemb", "pep", "qr", "hashing", "magnitude")
 SELECTORS = (*CANDIDATES, "single-aml", "magnitude-rows", "uniform")
 LIKELY_BEST = ("curvature", "twins", "rule", "fixed-distilled")
 FIXED = ("fixed-distilled", "fixed")
 PRECISIONS = ("mixed", "int8")
-"""Of our own tables; peers have int8."""
+"""Of our own smallest tables; fixed ones have int8."""
 
 WIDTHS = (32, 16, 8, 4, 2)
 SAVINGS = (0.8, 0.95, 0.98)
@@ -94,7 +100,7 @@ def start(scope: Scope, name: str, seed: int, min_count: int = 1, section: int =
 def method(scope: Scope, section: int, name: str, seed: int, label: str, precision: str, min_count: int = 1, **size: float) -> Experiment:
     """A method at a size: `saved` (a share of the dense fp32 table's bytes), `width` (of a fixed table) or `bytes`."""
     choice = {"method": label, "precision": precision, "min_count": min_count, **size}
-    return _experiment(scope, section, "method", name, seed, choice, 10 if label in PEERS else 4)
+    return _experiment(scope, section, "method", name, seed, choice, 12 if label in (*PEERS, COLD, *OURS) else 6)
 
 
 def _experiment(
@@ -105,11 +111,9 @@ def _experiment(
     return Experiment(section, kind, name, seed, {**choice, **more}, settings.key_of(name, scope.quick, **changes), minutes * speed)
 
 
-def product(scope: Scope, section: int, name: str, seed: int, precision: str, min_count: int = 1, **size: float) -> Experiment:
-    """What `compress` with `sizes: auto` makes of a share `saved`, or of the budget `auto`."""
-    budget: dict[str, Any] = dict(size) or {"budget": "auto"}
-    choice = {"precision": precision, "min_count": min_count, **budget}
-    return _experiment(scope, section, "product", name, seed, choice, 12 if size else 25)
+def smallest(scope: Scope, name: str, seed: int, precision: str, min_count: int = 1) -> Experiment:
+    """What `compress.budget: auto` with `search.sizes: auto` comes to."""
+    return _experiment(scope, 1, "smallest", name, seed, {"precision": precision, "min_count": min_count}, 25)
 
 
 def no_loss(scope: Scope, seed: int, min_count: int, find: Find) -> Iterator[Experiment]:
@@ -117,7 +121,7 @@ def no_loss(scope: Scope, seed: int, min_count: int, find: Find) -> Iterator[Exp
     for name in scope.sets:
         control = start(scope, name, seed, min_count)
         yield control
-        yield from (product(scope, 1, name, seed, precision, min_count) for precision in PRECISIONS)
+        yield from (smallest(scope, name, seed, precision, min_count) for precision in PRECISIONS)
         yield from walk(widths(scope, name, seed, min_count), control, find)
 
 
@@ -185,8 +189,8 @@ def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
     for name in scope.sets:
         yield start(scope, name, seed, section=2)
         for saved in peer_savings(scope):
-            yield from (product(scope, 2, name, seed, precision, saved=saved) for precision in PRECISIONS)
-            yield from (method(scope, 2, name, seed, label, "int8", saved=saved) for label in contestants(scope, name, find))
+            for label in (*OURS, *contestants(scope, name, find)):
+                yield method(scope, 2, name, seed, label, "int8", saved=saved)
 
 
 def peer_savings(scope: Scope) -> tuple[float, ...]:
@@ -197,8 +201,8 @@ def peer_savings(scope: Scope) -> tuple[float, ...]:
 def contestants(scope: Scope, name: str, find: Find) -> tuple[str, ...]:
     """The methods that are run on a data set."""
     if scope.quick:
-        return (*CANDIDATES, "fixed", "hashing")
-    return (*SELECTORS, *PEERS) if name in EVERY_PEER else tuple(dict.fromkeys((*CANDIDATES, *best_four(scope, find))))
+        return ("curvature", "rule", "fixed", "hashing")
+    return (*SELECTORS, *PEERS) if name in EVERY_PEER else tuple(dict.fromkeys((*CANDIDATES, *best_four(scope, find), COLD)))
 
 
 def best_four(scope: Scope, find: Find) -> tuple[str, ...]:
@@ -218,8 +222,8 @@ def days(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
 
 
 def days_run(scope: Scope, name: str, seed: int) -> Experiment:
-    """All days of a data set."""
-    return _experiment(scope, 5, "days", name, seed, {}, 20)
+    """All days of a data set, or the first of them."""
+    return _experiment(scope, 5, "days", name, seed, {"days": 2} if scope.quick else {}, 20)
 
 
 def paper(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:

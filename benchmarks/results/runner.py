@@ -64,15 +64,15 @@ def attempt(experiment: Experiment, wanted: Sequence[Experiment], given: Work) -
             if not free:
                 return False
             given.log(f"{progress(wanted, store, given.jobs)} {experiment.title}")
-            began = time.perf_counter()
+            began = time.process_time()
             made = guarded(lambda: prepare(experiment, given.place), experiment, given)
         return made and guarded(lambda: keep(experiment, given, began), experiment, given)
 
 
 def keep(experiment: Experiment, given: Work, began: float) -> None:
-    """Measure a run that began at a moment (`time.perf_counter`), and write it down."""
+    """Measure a run that began at a moment (`time.process_time`: seconds of one core), and write it down."""
     result = KINDS[experiment.kind](experiment, given.place)
-    seconds = round(time.perf_counter() - began, 1)
+    seconds = round(time.process_time() - began, 1)
     origin = {"machine": describe_machine(), "data_digest": given.place.digest(experiment.data)}
     given.store.write(experiment, {**result, **origin, "seconds": seconds})
     given.log(f"   {experiment.title}: {headline(result)}, {seconds:.0f} s")

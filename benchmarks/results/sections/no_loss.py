@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.results.experiment import Result
-from benchmarks.results.plan import PRECISIONS, TOLERANCE, Find, Scope, Step, best, product, start, widths
+from benchmarks.results.plan import PRECISIONS, TOLERANCE, Find, Scope, Step, best, smallest, start, widths
 from benchmarks.results.tables import NOT_RUN, kilobytes, listed, mean, percent, signed, spread, table
 
 ASKED = {"ml-1m": 0.99, "anime": 0.99, "ml-100k-random": 0.99, "ml-100k-time": 0.99, "frappe": 0.96}
@@ -46,7 +46,7 @@ class Point:
 
 def ours(scope: Scope, name: str, min_count: int, precision: str, starts: Sequence[Result | None], find: Find) -> Point | None:
     """What the budget `auto` came to; None where no seed has it."""
-    found = [(find(product(scope, 1, name, seed, precision, min_count)), control) for seed, control in enumerate(starts)]
+    found = [(find(smallest(scope, name, seed, precision, min_count)), control) for seed, control in enumerate(starts)]
     runs = [(result["details"]["selector"], result, control) for result, control in found if result and control]
     return Point.of(runs) if runs else None
 

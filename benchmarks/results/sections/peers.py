@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.results.experiment import Experiment, Result
-from benchmarks.results.plan import CANDIDATES, Find, Scope, contestants, method, peer_savings, product, start
+from benchmarks.results.experiment import Result
+from benchmarks.results.plan import CANDIDATES, OURS, Find, Scope, contestants, method, peer_savings, start
 from benchmarks.results.tables import NOT_RUN, listed, mean, percent, signed, spread, standard_error, table
 
-AUTO, MIXED = "auto", "auto, mixed bits"
-OURS = (AUTO, *CANDIDATES)
+AUTO, MIXED = OURS
 
 Runs = dict[int, Result]
 """Finished runs by seed."""
 
 
 def runs_of(scope: Scope, name: str, label: str, saved: float, find: Find) -> Runs:
-    """The finished runs of a method, or of ours, at a share saved."""
+    """The finished runs of a method at a share saved."""
     found: Runs = {}
     for seed in range(scope.seeds):
-        result = find(_run(scope, name, seed, label, saved))
+        result = find(method(scope, 2, name, seed, label, "int8", saved=saved))
         if result is not None and not result.get("failure"):
             found[seed] = result
     return found
-
-
-def _run(scope: Scope, name: str, seed: int, label: str, saved: float) -> Experiment:
-    if label in (AUTO, MIXED):
-        return product(scope, 2, name, seed, "int8" if label == AUTO else "mixed", saved=saved)
-    return method(scope, 2, name, seed, label, "int8", saved=saved)
 
 
 def values(scope: Scope, find: Find) -> str:
@@ -40,7 +33,7 @@ def _block(scope: Scope, name: str, find: Find) -> str:
     savings = peer_savings(scope)
     labels = list(dict.fromkeys((AUTO, *contestants(scope, name, find), MIXED)))
     found = {(label, saved): runs_of(scope, name, label, saved, find) for label in labels for saved in savings}
-    rows = [[f"**{label}**" if label in (AUTO, MIXED) else label, *(_cell(found[label, saved]) for saved in savings)] for label in labels]
+    rows = [[f"**{label}**" if label in OURS else label, *(_cell(found[label, saved]) for saved in savings)] for label in labels]
     references = _references(scope, name, find)
     sentences = " ".join(verdict(found, labels, saved) for saved in savings)
     header = ["method", *(f"{percent(saved, 0)} saved" for saved in savings)]
@@ -70,7 +63,7 @@ def _cell(runs: Runs) -> str:
 def verdict(found: dict[tuple[str, float], Runs], labels: Sequence[str], saved: float) -> str:
     """Whether `auto` is at or above every peer's mean AUC at a saving; ties within one standard error count."""
     ours = found[AUTO, saved]
-    margins = {label: paired(ours, found[label, saved]) for label in labels if label not in (*OURS, MIXED)}
+    margins = {label: paired(ours, found[label, saved]) for label in labels if label not in (*OURS, *CANDIDATES)}
     rivals = {label: margin for label, margin in margins.items() if margin}
     if not rivals:
         return f"At {percent(saved, 0)}: {NOT_RUN}."

@@ -40,7 +40,7 @@ class Finished:
     def __call__(self, run):
         if run.seed not in self.seeds:
             return None
-        result = _start() if run.kind == "start" else self.rule(run) if run.kind in ("method", "product") else None
+        result = _start() if run.kind == "start" else self.rule(run) if run.kind in ("method", "smallest") else None
         return result and {**result, "experiment": run.identity, "machine": MACHINE, "seconds": 60.0}
 
 
