@@ -28,7 +28,7 @@ from amtl.model.ctr_model import CTRModel, ModelConfig, weights_of
 from amtl.packing.layout import Layout, dimension_bytes, smallest
 from amtl.packing.packed_embedding import PackedEmbedding, pack
 from amtl.params import EventsParams
-from amtl.sizing.basis import CODES
+from amtl.sizing.reflectors import flat, reflectors, rows_of, stored_numbers, unflat
 
 FORMAT = 2
 IDENTITY = ("format", "events", "scaling", "model", "table", "files")
@@ -88,23 +88,30 @@ def write(path: Path, contents: Contents) -> None:
 
 
 def pack_basis(basis_FDD: Tensor, widest_F: Tensor) -> dict[str, Tensor]:
-    """The basis as int8 codes: of each field's D x D matrix as many rows as its widest value has dimensions.
+    """The basis as reflectors: of each field's D x D matrix as many rows as its widest value has dimensions.
 
     Returns:
-        `basis` int8 [N, D] and `widest` [F], whose sum is N.
+        `basis` int8 [N] and `widest` [F]; N is the sum of its `stored_numbers`.
     """
-    kept = [(basis_DD[:rows] * CODES).round().to(torch.int8) for basis_DD, rows in zip(basis_FDD.cpu(), widest_F.tolist(), strict=True)]
+    kept = [flat(reflectors(basis_DD), rows) for basis_DD, rows in zip(basis_FDD.cpu(), widest_F.tolist(), strict=True)]
     return {"basis": torch.cat(kept), "widest": smallest(widest_F)}
 
 
-def unpack_basis(table: dict[str, Tensor]) -> Tensor | None:
-    """The inverse of `pack_basis`, float32 [F, D, D], zero where nothing was kept; None without a basis."""
+def unpack_basis(table: dict[str, Tensor], dim: int) -> Tensor | None:
+    """The inverse of `pack_basis`, float32 [F, D, D], zero where nothing was kept; None without a basis.
+
+    Raises:
+        ValueError: the tensors do not belong together.
+    """
     if "basis" not in table:
         return None
-    codes_ND, widest_F = table["basis"], table["widest"]
-    basis_FDD = torch.zeros(len(widest_F), codes_ND.shape[1], codes_ND.shape[1])
-    for matrix_DD, codes in zip(basis_FDD, codes_ND.split(widest_F.tolist()), strict=True):
-        matrix_DD[: len(codes)] = (codes.double() / CODES).float()
+    codes_N, widest_F = table["basis"], table["widest"].long()
+    counts_F = stored_numbers(widest_F, dim)
+    if codes_N.dtype != torch.int8 or bool(((widest_F < 0) | (widest_F > dim)).any()) or codes_N.shape != (int(counts_F.sum()),):
+        raise ValueError("the table's basis is not that of its fields")
+    basis_FDD = torch.zeros(len(widest_F), dim, dim)
+    for basis_DD, rows, codes in zip(basis_FDD, widest_F.tolist(), codes_N.split(counts_F.tolist()), strict=True):
+        basis_DD[:rows] = rows_of(unflat(codes, rows, dim)).float()
     return basis_FDD
 
 
@@ -117,9 +124,9 @@ def field_bytes(path: Path) -> dict[str, int]:
     described = _verified(path)["table"]
     buckets = pl.read_parquet(path / "sizes.parquet").group_by("field", "size", maintain_order=True).agg(pl.len(), pl.col("bits").first())
     numbers = (pl.col("len").cast(pl.Int64) * pl.col("bits") + 7) // 8 + pl.col("size") * dimension_bytes(described["precision"])
-    basis = pl.col("size").max() * described["dim"] if described["stored_basis"] else 0
-    fields = buckets.group_by("field", maintain_order=True).agg((numbers.sum() + basis).ceil().cast(pl.Int64).alias("bytes"))
-    return dict(fields.select("field", "bytes").iter_rows())
+    fields = buckets.group_by("field", maintain_order=True).agg(numbers.sum().ceil().cast(pl.Int64).alias("bytes"), pl.col("size").max())
+    basis_F = stored_numbers(torch.tensor(fields["size"].to_list()), described["dim"]) * described["stored_basis"]
+    return dict(zip(fields["field"].to_list(), (fields["bytes"] + pl.Series(basis_F.numpy())).to_list(), strict=True))
 
 
 def identity(path: Path) -> str:
@@ -222,7 +229,7 @@ def _assembled(path: Path, manifest: dict[str, Any]) -> Predictor:
     if (packed.table_rows, packed.dim) != (described["rows"], described["dim"]):
         raise ValueError(f"the table has {packed.table_rows} rows of width {packed.dim}")
     model = _model(config, packed, read_tensors(path / "model.safetensors"))
-    model.embedder.register_buffer("basis_FDD", unpack_basis(table))
+    model.embedder.register_buffer("basis_FDD", unpack_basis(table, config.dim))
     frame = pl.read_parquet(path / "vocabulary.parquet")
     if not np.array_equal(np.sort(frame["row"].to_numpy()), np.arange(packed.table_rows)):
         raise ValueError(f"the vocabulary does not name each of the table's {packed.table_rows} rows once")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from amtl.packing.layout import WIDTHS, Layout, dimension_bytes, file_bytes
+from amtl.sizing.reflectors import stored_numbers
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,9 @@ class Costing:
         """Bits that a bucket costs beside its rows' numbers, about, float32 [L + 1]."""
         return 8 * (2 + self.size_L1.float() * dimension_bytes(self.kind))
 
-    @property
-    def basis_bits(self) -> int:
-        """Bits that another dimension of a field's widest row costs."""
-        return 8 * self.dim if self.stored_basis else 0
+    def basis_bits(self, widest_F: Tensor) -> Tensor:
+        """Bits of the stored basis of fields whose widest row has so many dimensions, int64 [F]."""
+        return 8 * stored_numbers(widest_F, self.dim) * self.stored_basis
 
     def bytes(self, rows_FL1: Tensor) -> int:
         """Bytes of the file that holds so many rows of each field at each level."""
@@ -69,7 +69,7 @@ class Costing:
         """Bytes of buckets and basis beside the rows' numbers, about."""
         used_FL1 = rows_FL1 > 0
         widest_F = (used_FL1 * self.size_L1).amax(1)
-        return float((used_FL1 * self.bucket_bits_L1).sum() + self.basis_bits * widest_F.sum()) / 8
+        return float((used_FL1 * self.bucket_bits_L1).sum() + self.basis_bits(widest_F).sum()) / 8
 
     def layout(self, level_V: Tensor, field_V: Tensor) -> Layout:
         """The layout in which every row holds its level."""
@@ -111,8 +111,9 @@ class Steps:
         steps = self
         for _ in range(skips + 1):
             count = steps._most(rows_FL1, budget_bytes, costing)
-            rows_FL1 = rows_FL1 + steps._moved(count, rows_FL1.shape)
-            level_V = level_V.scatter_reduce(0, steps.row_N[:count], steps.level_N[:count], "amax")
+            if count:
+                rows_FL1 = rows_FL1 + steps._moved(count, rows_FL1.shape)
+                level_V = level_V.scatter_reduce(0, steps.row_N[:count], steps.level_N[:count], "amax")
             if count == len(steps.row_N):
                 break
             steps = steps._beyond(count)

@@ -7,7 +7,8 @@ codes   the rows' numbers, one after the other: float32, float16, or bits (uint8
 rows    rows of each bucket, [K]              sizes   dimensions of each bucket, [K]
 scales  of bits only: one byte for each dimension of each bucket, [S] (`codes.scale_of`)
 bits    of mixed widths only: half a byte for each dimension of each bucket, [ceil(S / 2)]
-basis   where the model does not absorb it: of each field's D x D matrix as many int8 rows as its widest bucket has dimensions
+basis   where the model does not absorb it: int8 codes of the first rows of each field's D x D matrix (`amtl.sizing.reflectors`),
+        as many as its widest bucket has dimensions
 widest  how many rows that is, [F]
 
 Shapes: V rows of the table, K buckets, F fields, D dimensions, S kept dimensions of all buckets.
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from amtl.sizing.reflectors import stored_numbers
 
 WIDTHS = {"fp32": 32, "fp16": 16, "int8": 8}
 PRECISIONS = (*WIDTHS, "mixed")
@@ -91,6 +94,11 @@ class Layout:
         widths = self.bits_KD[self.bits_KD > 0].unique().tolist()
         return next((name for name, width in WIDTHS.items() if widths == [width]), "mixed" if widths else "fp32")
 
+    @property
+    def codes(self) -> int:
+        """Elements of the tensor `codes`."""
+        return int(code_counts(self.rows_K, self.bits_KD.long().sum(1), WIDTHS.get(self.kind, 8)).sum())
+
     def order(self) -> tuple[Tensor, Tensor]:
         """Rows by bucket, ties in table order.
 
@@ -109,8 +117,7 @@ class Layout:
 
     def bytes_of_rows(self) -> Tensor:
         """Bytes of each bucket's numbers, scales and widths, float64 [K]; what is left of the file is header, counts and basis."""
-        numbers_K = (self.rows_K * self.bits_KD.long().sum(1) + 7) // 8
-        return numbers_K + self.sizes_K * dimension_bytes(self.kind)
+        return code_counts(self.rows_K, self.bits_KD.long().sum(1), 8) + self.sizes_K * dimension_bytes(self.kind)
 
 
 def file_bytes(kind: str, rows_K: Tensor, sizes_K: Tensor, row_bits_K: Tensor, widest_F: Tensor | None, dim: int) -> int:
@@ -124,9 +131,8 @@ def file_bytes(kind: str, rows_K: Tensor, sizes_K: Tensor, row_bits_K: Tensor, w
     scales = int(sizes_K.sum())
     kind = kind if scales else "fp32"
     number_bits = WIDTHS.get(kind, 8)
-    units = (rows_K * row_bits_K + number_bits - 1) // number_bits
     parts = {
-        "codes": ({32: "F32", 16: "F16", 8: "U8"}[number_bits], (int(units.sum()),)),
+        "codes": ({32: "F32", 16: "F16", 8: "U8"}[number_bits], (int(code_counts(rows_K, row_bits_K, number_bits).sum()),)),
         "rows": (_small_name(rows_K), tuple(rows_K.shape)),
         "sizes": (_small_name(sizes_K), tuple(sizes_K.shape)),
     }
@@ -135,8 +141,13 @@ def file_bytes(kind: str, rows_K: Tensor, sizes_K: Tensor, row_bits_K: Tensor, w
     if kind == "mixed":
         parts["bits"] = ("U8", ((scales + 1) // 2,))
     if widest_F is not None:
-        parts |= {"basis": ("I8", (int(widest_F.sum()), dim)), "widest": (_small_name(widest_F), tuple(widest_F.shape))}
+        parts |= {"basis": ("I8", (int(stored_numbers(widest_F, dim).sum()),)), "widest": (_small_name(widest_F), tuple(widest_F.shape))}
     return _safetensors_bytes(parts)
+
+
+def code_counts(rows_K: Tensor, row_bits_K: Tensor, number_bits: int) -> Tensor:
+    """Elements of `codes` that each bucket takes: numbers of 32 or 16 bits, or bytes."""
+    return (rows_K * row_bits_K + number_bits - 1) // number_bits
 
 
 def dimension_bytes(kind: str) -> float:

@@ -65,7 +65,7 @@ def _saved(used_L: Tensor, costing: Costing) -> Tensor:
     """Bits that closing each level saves beside its rows' numbers, [L]."""
     saved_L = costing.bucket_bits_L1[1:]
     levels = torch.nonzero(used_L).flatten()
-    if costing.basis_bits and len(levels):
-        saved_L, sizes = saved_L.clone(), costing.size_L1[1:][levels]
-        saved_L[levels[-1]] += costing.basis_bits * (sizes[-1] - sizes[:-1].max() if len(sizes) > 1 else sizes[-1])
+    if costing.stored_basis and len(levels):
+        saved_L, sizes = saved_L.clone(), torch.cat([torch.zeros(1, dtype=torch.int64), costing.size_L1[1:][levels]])
+        saved_L[levels[-1]] += costing.basis_bits(sizes[-2:]).diff().item()
     return saved_L

@@ -5,10 +5,10 @@ For field f with rows e (count-weighted second moment C_f) and logit gradients J
 C_f = L L^T, the eigenvectors U of L^T G_f L by falling eigenvalue, and the QR of L U. Its orthonormal Q makes every prefix of
 dimensions span the directions that matter most to the loss on this data. Rows are stored as z with e = z R, R = Q^T.
 
-A backbone that begins with a linear layer absorbs R. Otherwise R is stored with the table, in int8 (entries of an
-orthonormal matrix lie in [-1, 1]: codes / 127), and z = e R^-1 uses the inverse of the rounded R: exact at full size.
+A backbone that begins with a linear layer absorbs R. Otherwise R is stored with the table, as int8 codes of reflectors
+(`amtl.sizing.reflectors`), and the rounded R, which is orthonormal too, is the one that rows are stored in: exact at full size.
 A field of n < D rows has rank n: its rows are zero from dimension n on where R is absorbed. Where it is rounded, its first n
-rows span the field's only nearly, and dimensions beyond n hold the rest, below a hundredth of a row: cutting them costs next to nothing.
+rows span the field's only nearly, and dimensions beyond n hold the rest, a few hundredths of a row: cutting them costs next to nothing.
 
 Shapes: V rows, F fields, D dimensions, R rank of a field's rows.
 """
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from amtl.model.ctr_model import CTRModel
 from amtl.sizing.costs import field_chunks
+from amtl.sizing.reflectors import storable
 
 CODES = 127
 FAINT = 1e-3
@@ -67,9 +68,9 @@ def rotate(model: CTRModel, basis_FDD: Tensor, field_V: Tensor) -> Tensor:
     read_FDD = basis_FDD.transpose(1, 2).contiguous()
     absorbed = model.backbone.absorb(read_FDD.float())
     if not absorbed:
-        read_FDD = (read_FDD * CODES).round() / CODES
+        read_FDD = storable(read_FDD)
         model.embedder.register_buffer("basis_FDD", read_FDD.float())
-    table_VD, inverse_FDD = model.embedding.weight, torch.linalg.inv(read_FDD)
+    table_VD, inverse_FDD = model.embedding.weight, read_FDD.transpose(1, 2)
     rows_F = torch.bincount(field_V, minlength=len(basis_FDD)).tolist()
     for field, chunk in field_chunks(field_V):
         stored_ND = table_VD[chunk].double() @ inverse_FDD[field]

@@ -15,6 +15,7 @@ from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing.bundle import pack_basis, unpack_basis
 from amtl.packing.layout import PRECISIONS, Layout, dense_bytes
 from amtl.packing.packed_embedding import PackedEmbedding, pack
+from amtl.sizing.reflectors import storable
 
 numbers = st.floats(-100, 100, width=32) | st.sampled_from([0.0, -0.0, 1e-8, -1e-30])
 
@@ -183,19 +184,19 @@ def test_numbers_that_cannot_be_stored_are_refused(kind, number):
 
 
 def test_a_stored_basis_is_the_rows_that_its_fields_keep():
-    codes = torch.randint(-127, 128, (3, 6, 6), generator=torch.Generator().manual_seed(0))
-    basis, widest = (codes.double() / 127).float(), [4, 0, 6]
+    random = torch.linalg.qr(torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(0)))[0]
+    basis, widest = storable(random).float(), [4, 0, 6]
     packed = pack_basis(basis, torch.tensor(widest))
-    restored = unpack_basis(packed)
+    restored = unpack_basis(packed, 6)
     assert packed["basis"].dtype == torch.int8
-    assert len(packed["basis"]) == 10
+    assert len(packed["basis"]) == (5 + 4 + 3 + 2) + 0 + (5 + 4 + 3 + 2 + 1)
     for field, rows in enumerate(widest):
         assert torch.equal(restored[field, :rows], basis[field, :rows])
         assert not restored[field, rows:].any()
 
 
 def test_a_table_without_a_basis_has_none():
-    assert unpack_basis({"codes": torch.zeros(1)}) is None
+    assert unpack_basis({"codes": torch.zeros(1)}, 6) is None
 
 
 def test_dense_bytes_are_fp32_at_full_width():

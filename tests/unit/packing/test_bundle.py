@@ -17,6 +17,7 @@ from amtl.errors import DataError
 from amtl.files import read_json, read_tensors, write_manifest
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
+from amtl.sizing.reflectors import storable
 from amtl.training.loop import predict
 
 CPU = torch.device("cpu")
@@ -31,8 +32,8 @@ def sizes_of(problem: Toy):
 def masked_model(problem: Toy, rotated=False):
     model = problem.model()
     if rotated:
-        codes = torch.randint(-127, 128, (3, 6, 6), generator=torch.Generator().manual_seed(2))
-        model.embedder.register_buffer("basis_FDD", (codes.double() / 127).float())
+        basis_FDD = torch.linalg.qr(torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(2)))[0]
+        model.embedder.register_buffer("basis_FDD", storable(basis_FDD).float())
     model.embedder.lookup = MaskedEmbedding(model.embedding, sizes_of(problem))
     return model
 

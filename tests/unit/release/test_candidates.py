@@ -15,6 +15,7 @@ from amtl.packing.compress import Compressed, contents
 from amtl.packing.cut import cut
 from amtl.packing.layout import Layout
 from amtl.release.candidates import Candidates, bundle_metrics, score_candidates, table_metrics
+from amtl.sizing.reflectors import storable
 from amtl.training.loop import FitSettings, Trainer
 
 CPU = torch.device("cpu")
@@ -25,7 +26,7 @@ def compressed(problem, folder, seed=0):
     models = [problem.model(seed=seed) for _ in range(2)]
     for model in models:
         if problem.config.backbone == "dlrm":
-            model.embedder.register_buffer("basis_FDD", torch.eye(6).repeat(3, 1, 1))
+            model.embedder.register_buffer("basis_FDD", storable(torch.eye(6).repeat(3, 1, 1)).float())
         fit = FitSettings(epochs=2, patience=2, batch_size=64, learning_rate=0.02, seed=seed)
         Trainer(model, fit, CPU, problem.unknown_rows_F, log=silent).fit(problem.train, problem.validation)
     sizes = torch.randint(0, 7, (problem.vocabulary.rows,), generator=torch.Generator().manual_seed(1))

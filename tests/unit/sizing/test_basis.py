@@ -9,8 +9,9 @@ from toy import settings as settings_of
 
 from amtl.model.backbones import BACKBONES
 from amtl.sizing import costs
-from amtl.sizing.basis import CODES, balanced_basis, rotate, undo_rotation
+from amtl.sizing.basis import balanced_basis, rotate, undo_rotation
 from amtl.sizing.costs import sample_effects
+from amtl.sizing.reflectors import storable
 
 CPU = torch.device("cpu")
 ALL = 10**9
@@ -134,12 +135,11 @@ def test_rows_come_back_as_z_times_r_and_fade_beyond_their_field_s_rank(backbone
         assert beyond == 0 if backbone == "mlp" else beyond < 0.02
 
 
-def test_the_dlrm_s_basis_is_what_int8_codes_give_back_exactly():
+def test_a_stored_basis_is_what_codes_of_reflectors_give_back():
     problem, model = toy("dlrm"), toy("dlrm").model()
     read = rotated(problem, model)
-    codes = (model.embedder.basis_FDD.double() * CODES).round()
-    assert codes.abs().max() <= 127
-    assert torch.equal((codes / CODES).float(), model.embedder.basis_FDD)
+    assert torch.equal(storable(model.embedder.basis_FDD).float(), model.embedder.basis_FDD)
+    torch.testing.assert_close(read @ read.transpose(1, 2), torch.eye(6, dtype=torch.float64).expand(3, -1, -1), rtol=0, atol=1e-12)
     assert torch.equal(model.embedder.basis_FDD, read.float())
 
 
