@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import difflib
-import math
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from amtl.budgets import AUTO, parse_budget, short
 from amtl.errors import ParamsError
 
 MOST_CROSS_LAYERS = 16
@@ -267,9 +266,6 @@ class ToleranceParams(Section):
     logloss: NonNegativeFloat = 0.001
 
 
-AUTO = "auto"
-
-
 class CompressParams(Section):
     """The table file: its budget, how its numbers are written, and the training after the cut.
 
@@ -285,8 +281,11 @@ class CompressParams(Section):
     @field_validator("budget")
     @classmethod
     def _readable(cls, budget: float | int | str) -> float | int | str:
-        if budget != AUTO:
-            parse_budget(budget, 1)
+        try:
+            if budget != AUTO:
+                parse_budget(budget, 1)
+        except ValueError as error:
+            raise ValueError(f"{error}, or {AUTO}") from None
         return budget
 
 
@@ -344,38 +343,6 @@ class Params(Section):
         return self
 
 
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def parse_budget(budget: float | int | str, dense_bytes: int) -> int:
-    """The budget in bytes of a table whose dense fp32 form has `dense_bytes` bytes.
-
-    Raises:
-        ValueError: the text is no share (0 < share <= 1, "40%") and no byte figure (1 or more, "40MB").
-    """
-    hint = 'a share of the dense table (0.4, "40%"), bytes (40000000, "40MB", "40MiB") or auto'
-    if isinstance(budget, bool):
-        raise ValueError(f"{_short(budget)} is not {hint}")
-    if isinstance(budget, str):
-        match = re.fullmatch(r"\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%|[KMG]?i?B)?\s*", budget, re.IGNORECASE | re.ASCII)
-        value = float(match[1]) if match else math.inf
-        if not match or value > 1e18:
-            raise ValueError(f"{_short(budget)} is not {hint}")
-        unit = (match[2] or "").upper()
-        if unit == "%":
-            return parse_budget(value / 100, dense_bytes)
-        if unit:
-            return parse_budget(int(value * UNITS[unit]), dense_bytes)
-        budget = int(match[1]) if match[1].isdecimal() else value
-    if isinstance(budget, float) and 0 < budget <= 1:
-        return int(budget * dense_bytes)
-    if isinstance(budget, float) and budget.is_integer():
-        budget = int(budget)
-    if isinstance(budget, int) and budget >= 1:
-        return budget
-    raise ValueError(f"{_short(budget)} is not {hint}")
-
-
 def load(path: Path) -> Params:
     """Read and check params.yaml.
 
@@ -416,12 +383,7 @@ def _sentence(problem: Any, raw: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not location and problem["type"] == "value_error":  # sections that do not fit together: the message names the keys
         return message
-    return f"{key}: {message[0].lower()}{message[1:]} (got {_short(problem.get('input'))})"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return f"{key}: {message[0].lower()}{message[1:]} (got {short(problem.get('input'))})"
 
 
 def _known_keys(location: list[Any]) -> list[str]:

@@ -23,10 +23,10 @@ from amtl.anymodel.packed import coding_cost, masked_table, packed_table, state_
 from amtl.anymodel.report import Report, TableReport
 from amtl.anymodel.tables import LEAST_BYTES, Table, find_tables
 from amtl.anymodel.trace import Trace
+from amtl.budgets import parse_budget
 from amtl.errors import BudgetError, ParamsError
 from amtl.packing.allocation import cutting_cost
 from amtl.packing.layout import PRECISIONS, Layout
-from amtl.params import parse_budget
 
 
 class Compressed(NamedTuple):

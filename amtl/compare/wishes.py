@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from amtl.budgets import parse_budget
 from amtl.compare.harness import Plan
 from amtl.compare.methods import ALL, known
 from amtl.compare.peers.fixed import width_bytes
@@ -14,7 +15,7 @@ from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ParamsError
 from amtl.files import code_digest, digest_of, sha256
 from amtl.packing.layout import dense_bytes
-from amtl.params import Params, parse_budget
+from amtl.params import Params
 
 PRECISIONS = ("fp32", "fp16", "int8")
 QUICK_ROWS = 4_000

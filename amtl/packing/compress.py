@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from amtl.budgets import AUTO, parse_budget
 from amtl.data.batches import Scaling
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import BudgetError
@@ -19,7 +20,7 @@ from amtl.packing.choice import Goal, Table, best_cut
 from amtl.packing.cut import Cut, settled
 from amtl.packing.layout import Layout, dense_bytes
 from amtl.packing.walk import smallest_cut
-from amtl.params import AUTO, Params, parse_budget
+from amtl.params import Params
 from amtl.sizing.levels import describe_sizes
 from amtl.sizing.sizes import Found
 from amtl.training.tuning import Tuning

@@ -9,8 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from amtl.budgets import parse_budget
 from amtl.errors import ParamsError
-from amtl.params import FieldParams, Params, Section, load, parse, parse_budget
+from amtl.params import FieldParams, Params, Section, load, parse
 
 MINIMAL = {
     "events": {"name": "tiny", "label": "click", "time": "at", "fields": [{"name": "user"}, {"name": "price", "kind": "number"}]},
