@@ -35,15 +35,14 @@ def fit_scales(numbers_RS: Tensor, bits_S: Tensor) -> Tensor:
     """The steps of the scales with the least squared error, uint8 [S].
 
     Args:
-        numbers_RS: float32, finite. bits_S: bits of each column's codes.
+        numbers_RS: float32, finite; of many rows, some evenly spread ones will do. bits_S: bits of each column's codes.
 
     Raises:
         ValueError: a number is not finite.
     """
-    largest_S = numbers_RS.abs().amax(0) if len(numbers_RS) else torch.zeros(numbers_RS.shape[1])
-    if not bool(torch.isfinite(largest_S).all()):
-        raise ValueError("the table holds numbers that are not finite; they cannot be coded")
-    sample_RS = numbers_RS[:: -(-len(numbers_RS) // FIT_ROWS) or 1]
+    sample_RS = numbers_RS[every(len(numbers_RS))]
+    largest_S = sample_RS.abs().amax(0) if len(sample_RS) else torch.zeros(sample_RS.shape[1])
+    _check_finite(largest_S)
     widest_S = torch.ceil((torch.log2(largest_S.double() / (_half(bits_S) - 0.5)) - LOWEST) * OCTAVE).clamp(0, ZERO - 1).to(torch.int64)
     step_TS = (widest_S - torch.arange(TRIES).unsqueeze(1)).clamp(min=0)
     best_S, least_S = torch.full_like(widest_S, ZERO), sample_RS.square().sum(0)
@@ -53,8 +52,18 @@ def fit_scales(numbers_RS: Tensor, bits_S: Tensor) -> Tensor:
     return best_S.to(torch.uint8)
 
 
+def every(rows: int) -> slice:
+    """The rows that a fit looks at."""
+    return slice(None, None, max(1, -(-rows // FIT_ROWS)))
+
+
 def encode(numbers_RS: Tensor, scale_S: Tensor, bits_S: Tensor) -> Tensor:
-    """Codes, uint8 [R, S]; numbers beyond the scale's reach take the outermost code. A scale of 0 takes any code."""
+    """Codes, uint8 [R, S]; numbers beyond the scale's reach take the outermost code. A scale of 0 takes any code.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    _check_finite(numbers_RS)
     half_S = _half(bits_S)
     return _cells(numbers_RS, scale_S, half_S).add_(half_S).to(torch.uint8)
 
@@ -75,6 +84,7 @@ def bit_stream(codes_RS: Tensor, bits_S: Tensor) -> Tensor:
 def quantised(weight_XD: Tensor, bits: int = 8) -> Tensor:
     """What is left of a matrix after codes of so many bits with a scale for each column, float32 [X, D]."""
     weight_XD = weight_XD.detach().float()
+    _check_finite(weight_XD)
     bits_D = torch.full((weight_XD.shape[1],), bits)
     scale_D = scale_of(fit_scales(weight_XD.cpu(), bits_D))
     return _nearest(weight_XD.cpu(), scale_D, bits_D).to(weight_XD.device)
@@ -83,6 +93,11 @@ def quantised(weight_XD: Tensor, bits: int = 8) -> Tensor:
 def quantised_bytes(rows: int, dim: int, bits: int = 8) -> int:
     """Bytes of the codes and scales of such a matrix."""
     return (rows * dim * bits + 7) // 8 + dim
+
+
+def _check_finite(numbers: Tensor) -> None:
+    if not bool(torch.isfinite(numbers).all()):
+        raise ValueError("the table holds numbers that are not finite; they cannot be coded")
 
 
 def _nearest(numbers_RS: Tensor, scale_S: Tensor, bits_S: Tensor) -> Tensor:

@@ -8,13 +8,13 @@ dimensions of all buckets, M looked-up rows, R rows of a bucket.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from amtl.packing.codes import bit_stream, encode, fit_scales, scale_of
-from amtl.packing.layout import LEAST_BITS, MOST_BITS, Layout, smallest
+from amtl.packing.codes import bit_stream, encode, every, fit_scales, scale_of
+from amtl.packing.layout import LEAST_BITS, MOST_BITS, Layout, code_counts, smallest
 
 CHUNK_ROWS = 65_536  # a multiple of 8: chunks of a bucket's bits end at bytes
 FLOATS = {"fp32": torch.float32, "fp16": torch.float16}
@@ -29,17 +29,17 @@ def pack(table_VD: Tensor, layout: Layout) -> dict[str, Tensor]:
         ValueError: a number is not finite in the precision that it is stored in.
     """
     table_VD, kind, sizes_K = table_VD.detach().cpu(), layout.kind, layout.sizes_K
-    order_V, _ = layout.order()
-    codes, scales = [], []
-    for bucket, members_R in enumerate(order_V.split(layout.rows_K.tolist())):
+    codes, scales, place = torch.empty(layout.codes, dtype=FLOATS.get(kind, torch.uint8)), [], 0
+    for bucket, members_R in enumerate(layout.order()[0].split(layout.rows_K.tolist())):
         bits_S = layout.bits_KD[bucket, : int(sizes_K[bucket])].long()
-        if kind in FLOATS:
-            codes.append(_rounded(table_VD[members_R, : len(bits_S)], FLOATS[kind]))
-        else:
-            scales.append(fit_scales(table_VD[members_R, : len(bits_S)].float(), bits_S))
-            codes += _coded(table_VD, members_R, bits_S, scale_of(scales[-1]))
-    empty = torch.zeros(0, dtype=FLOATS.get(kind, torch.uint8))
-    packed = {"codes": torch.cat([empty, *codes]), "rows": smallest(layout.rows_K), "sizes": smallest(sizes_K)}
+        if kind not in FLOATS:
+            scales.append(fit_scales(table_VD[members_R[every(len(members_R))], : len(bits_S)].float(), bits_S))
+        for chunk in members_R.split(CHUNK_ROWS):
+            numbers_RS = table_VD[chunk, : len(bits_S)]
+            part = _rounded(numbers_RS, FLOATS[kind]) if kind in FLOATS else _coded(numbers_RS, scales[-1], bits_S)
+            codes[place : place + len(part)] = part
+            place += len(part)
+    packed = {"codes": codes, "rows": smallest(layout.rows_K), "sizes": smallest(sizes_K)}
     if kind not in FLOATS:
         packed["scales"] = torch.cat(scales)
     if kind == "mixed":
@@ -47,17 +47,15 @@ def pack(table_VD: Tensor, layout: Layout) -> dict[str, Tensor]:
     return packed
 
 
-def _rounded(block: Tensor, dtype: torch.dtype) -> Tensor:
-    rounded = block.to(dtype).flatten()
+def _rounded(numbers_RS: Tensor, dtype: torch.dtype) -> Tensor:
+    rounded = numbers_RS.to(dtype).flatten()
     if not bool(torch.isfinite(rounded).all()):
         raise ValueError(f"the table holds numbers that are not finite in {dtype}")
     return rounded
 
 
-def _coded(table_VD: Tensor, members_R: Tensor, bits_S: Tensor, scale_S: Tensor) -> Iterator[Tensor]:
-    """The bits of a bucket's rows, chunk by chunk."""
-    for chunk in members_R.split(CHUNK_ROWS):
-        yield bit_stream(encode(table_VD[chunk, : len(bits_S)].float(), scale_S, bits_S), bits_S)
+def _coded(numbers_RS: Tensor, step_S: Tensor, bits_S: Tensor) -> Tensor:
+    return bit_stream(encode(numbers_RS.float(), scale_of(step_S), bits_S), bits_S)
 
 
 def _nibbles(values_S: Tensor) -> Tensor:
@@ -163,14 +161,16 @@ class PackedEmbedding(nn.Module):
         return torch.zeros(kept_KW.shape, dtype=torch.int64).masked_scatter_(kept_KW, widths)
 
     def _derive_places(self, bits_KW: Tensor, rows_K: Tensor) -> None:
-        """Where numbers lie, in units of a number (of a bit, where widths are mixed)."""
+        """Where numbers lie, counted in numbers (in bits, where widths are mixed), as if a bucket's rows began at row 0."""
         row_bits_K = bits_KW.sum(1)
-        length_K = (rows_K * row_bits_K + 7) // 8 * 8 // self.unit
-        if len(self.codes) != int(length_K.sum()) // (8 if self.unit == 1 else 1):
+        number_bits = 8 * self.codes.element_size()
+        count_K = code_counts(rows_K, row_bits_K, number_bits)
+        if len(self.codes) != int(count_K.sum()):
             raise ValueError(f"the table holds {len(self.codes):,} codes, which is not what its buckets ask for")
         self._derive("end_row_K", rows_K.cumsum(0))
         self._derive("width_K", row_bits_K // self.unit)
-        self._derive("start_K", length_K.cumsum(0) - length_K - (rows_K.cumsum(0) - rows_K) * self.width_K)
+        first_K = (count_K.cumsum(0) - count_K) * (number_bits // self.unit)
+        self._derive("start_K", first_K - (rows_K.cumsum(0) - rows_K) * self.width_K)
         self._derive("offset_KW", (bits_KW.cumsum(1) - bits_KW) // self.unit)
 
     def _derive_values(self, bits_KW: Tensor) -> None:
