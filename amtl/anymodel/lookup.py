@@ -25,22 +25,24 @@ class RotatedTable(nn.Module):
         super().__init__()
         self.rows = rows
         self.register_buffer("basis_TD", basis_TD)
-        self.dim, self.dtype = dim, dtype
+        self.register_buffer("read_as", torch.empty(0, dtype=dtype), persistent=False)  # goes with the model, to a device or a precision
+        self.dim = dim
 
     basis_TD: Tensor | None
+    read_as: Tensor
 
     @property
     def device(self) -> torch.device:
         """Where the table lies."""
-        return next(self.buffers()).device
+        return self.read_as.device
 
     def forward(self, rows_U: Tensor) -> Tensor:
         """Vectors [U, D]."""
         stored = self.rows(rows_U)
         if self.basis_TD is None:
-            return nn.functional.pad(stored, (0, self.dim - stored.shape[1])).to(self.dtype)
+            return nn.functional.pad(stored, (0, self.dim - stored.shape[1])).to(self.read_as.dtype)
         read = stored[:, : len(self.basis_TD)] @ (self.basis_TD.to(stored.dtype) / CODES)
-        return read.to(self.dtype)
+        return read.to(self.read_as.dtype)
 
 
 class TableLookup(nn.Module):

@@ -1,7 +1,8 @@
 """What a model looks up for each event, and how much its logits depend on it: one pass over batches, by forward hooks.
 
-Each lookup's output becomes a leaf of the autograd graph, so that one backward pass gives the gradient of every logit with respect to
-every looked-up vector. What a bag pools is linear in its vectors: the gradient of one is the bag's, times the vector's weight.
+Each lookup's output is cut off from its table and gets a leaf of the autograd graph, so that one backward pass gives the gradient of
+every logit with respect to every looked-up vector. What a bag pools is linear in its vectors: the gradient of one is the bag's, times
+the vector's weight.
 
 Shapes: M looked-up rows of one call, D dimensions, N output vectors of the call, B events, T outputs an event, V table rows.
 """
@@ -139,11 +140,11 @@ class Trace:
 
 
 def _lookup_call(table: int, reader: Lookup, output: Tensor, input: Tensor) -> tuple[_Call, Tensor]:
-    """A call of nn.Embedding, and its output as a leaf."""
-    leaf = output.detach().requires_grad_()
+    """A call of nn.Embedding, and its output plus a leaf of zeros: a model may change what it gets in place, which a leaf forbids."""
+    leaf = torch.zeros_like(output).requires_grad_()
     rows_M = input.flatten().long()
     position_M = torch.arange(len(rows_M), device=rows_M.device)
-    return _Call(table, rows_M, position_M, torch.ones_like(rows_M, dtype=torch.float32), leaf), leaf
+    return _Call(table, rows_M, position_M, torch.ones_like(rows_M, dtype=torch.float32), leaf), output.detach() + leaf
 
 
 def _bag_call(

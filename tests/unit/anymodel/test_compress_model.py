@@ -248,6 +248,11 @@ def test_half_precision_models_stay_in_half_precision():
     assert packed.table(torch.tensor([3])).dtype == torch.bfloat16
 
 
+def test_a_packed_model_goes_to_another_precision():
+    packed, _ = compressed("40%")
+    torch.testing.assert_close(predicted(packed.bfloat16()).float(), predicted(compressed("40%").model), rtol=0.05, atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

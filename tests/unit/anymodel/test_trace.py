@@ -102,6 +102,21 @@ def test_only_the_first_rows_are_read():
     assert trace.events == 300
 
 
+def test_a_model_may_change_its_vectors_in_place():
+    class Doubled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(9, 3)
+
+        def forward(self, ids_B):
+            vectors = self.table(ids_B)
+            vectors *= 2
+            return vectors.sum(1)
+
+    (lookups,) = trace_of(Doubled(), [torch.tensor([1])]).lookups()
+    assert (lookups.gradient_MD > 0).all()
+
+
 def test_weights_of_samples_pass_their_gradient_on():
     class Attention(nn.Module):
         def __init__(self):
