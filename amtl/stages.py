@@ -343,6 +343,7 @@ def _context(settings: Params) -> dict[str, Any]:
         "data": files.read_json(VALIDATE / "report.json"),
         "warm_start": warm_start,
         "search": files.read_json(SEARCH / "report.json"),
+        "control": files.read_json(SEARCH / "control.json"),
         "split": files.read_json(COUNT / "report.json")["rows"],
         "dim": settings.train.dim,
         "backbone": settings.train.backbone,

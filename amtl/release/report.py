@@ -44,6 +44,7 @@ METRICS = {
     "rows": Metric("Test rows", "rows", "that the metrics are computed on"),
 }
 MOST_WARNINGS = 10
+VALIDATION = ("validation AUC", "log loss")
 HEADLINE = ("auc", "auc_fixed", "saved", "table_bytes", "mean_size")
 
 
@@ -145,6 +146,10 @@ def _subtitle(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
         words.append(f"full width {evaluation['dim']} dims")
     if "precision" in evaluation:
         words.append(f"packed in {evaluation['precision']}")
+    if "mean_bits" in evaluation:
+        words.append(f"{evaluation['mean_bits']:.1f} bits a number")
+    if "selector" in evaluation:
+        words.append(f"sizes by {evaluation['selector']}")
     if "budget_bytes" in evaluation:
         words.append(f"budget {_number(evaluation['budget_bytes'], 'bytes')}")
     words += [f"{_number(count, 'rows')} to {part}" for part, count in evaluation.get("split", {}).items() if _is_number(count)]
@@ -158,6 +163,8 @@ def _tables(metrics: Mapping[str, Any], evaluation: Mapping[str, Any], lineage: 
     yield _fields_table(evaluation.get("fields", []))
     yield _data_table(evaluation.get("data", {}))
     yield _warm_start_table(evaluation.get("warm_start", {}))
+    yield _candidates_table(evaluation)
+    yield _walk_table(evaluation.get("walk", []))
     search = [(key, _plain(value)) for key, value in _flat(evaluation.get("search", {}))]
     yield Table("Search", ("entry", "value"), search, numeric=False)
     made_from = [(key, _plain(value)) for key, value in _flat(lineage)]
@@ -229,6 +236,40 @@ def _warm_start_table(warm_start: Mapping[str, Any]) -> Table:
     columns = ("carried", "new", "dropped", "rows")
     rows = [(name, *(_number(entry.get(key), "rows") for key in columns)) for name, entry in warm_start.get("fields", {}).items()]
     return Table("Warm start", ("field", *columns), rows, note)
+
+
+def _candidates_table(evaluation: Mapping[str, Any]) -> Table:
+    """The control and the cuts that were judged on validation, as they would be served."""
+    control, chosen = evaluation.get("control", {}), evaluation.get("selector", "")
+    rows = [(f"control: {control['chosen']}", "", *_validation(control["validation"]))] if control else []
+    rows += [
+        (f"{entry['selector']}, {_trained(entry)}", _number(entry["bytes"], "bytes"), *_validation(entry))
+        for entry in evaluation.get("candidates", [])
+    ]
+    loses = f" On validation it loses {evaluation['loses']} beside the control." if "loses" in evaluation else ""
+    return Table("Choice of sizes", ("candidate", "table", *VALIDATION), rows, f"Chosen: {chosen}.{loses}")
+
+
+def _walk_table(walk: Sequence[Mapping[str, Any]]) -> Table:
+    """The budgets that `compress.budget: auto` tried."""
+    rows = [
+        (
+            f"{_number(rung['budget_bytes'], 'bytes')}: {rung['selector']}, {_trained(rung)}",
+            _number(rung["bytes"], "bytes"),
+            *_validation(rung),
+            "nothing" if rung["passed"] else "too much",
+        )
+        for rung in walk
+    ]
+    return Table("Walk down the budgets", ("budget", "table", *VALIDATION, "loses"), rows)
+
+
+def _trained(entry: Mapping[str, Any]) -> str:
+    return "fine-tuned" if entry["tuned"] else "untrained"
+
+
+def _validation(measured: Mapping[str, Any]) -> tuple[str, str]:
+    return _number(measured.get("auc"), "auc"), _number(measured.get("logloss"), "nats")
 
 
 def _pictures(evaluation: Mapping[str, Any]) -> Iterator[Picture]:

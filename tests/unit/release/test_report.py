@@ -44,7 +44,19 @@ EVALUATION: dict[str, Any] = {
         "fields": {"field0": {"carried": 900, "new": 100, "dropped": 7, "rows": 1000}},
         "parent": {"name": "sample", "version": 3, "digest": "ab" * 32},
     },
-    "search": {"mode": "budget", "loss": math.nan, "ladder": [0.6, 0.4]},
+    "search": {"rows_read": 400, "loss": math.nan, "ladder": [0.6, 0.4]},
+    "control": {"chosen": "fine-tuned", "validation": {"auc": 0.81, "logloss": 0.4}},
+    "selector": "rule",
+    "mean_bits": 4.25,
+    "loses": "nothing",
+    "candidates": [
+        {"selector": "curvature", "bytes": 9_000, "tuned": False, "auc": 0.8066, "logloss": 0.4321},
+        {"selector": "rule", "bytes": 9_001, "tuned": True, "auc": 0.8101, "logloss": 0.4002},
+    ],
+    "walk": [
+        {"budget_bytes": 9_500, "selector": "rule", "bytes": 9_400, "tuned": False, "auc": 0.81, "logloss": 0.4, "passed": True},
+        {"budget_bytes": 7_600, "selector": "rule", "bytes": 7_599, "tuned": True, "auc": 0.7, "logloss": 0.5, "passed": False},
+    ],
     "budget_bytes": 580_000,
     "precision": "fp32",
     "dim": 16,
@@ -175,3 +187,25 @@ def test_the_card_is_markdown_with_the_metrics_and_the_lineage() -> None:
 def test_the_model_card_says_what_the_start_was(warm_start, said):
     fields = {"field0": {"carried": 0, "new": 1, "dropped": 0, "rows": 1}}
     assert said in model_card({}, {"warm_start": {"fields": fields, **warm_start}}, {})
+
+
+def test_the_choice_of_sizes_and_the_walk_are_told(text: str) -> None:
+    words = Page(text).words
+    for sentence in (
+        "sizes by rule",
+        "4.2 bits a number",
+        "Chosen: rule. On validation it loses nothing beside the control.",
+        "control: fine-tuned 0.8100 0.4000 nats",
+        "curvature, untrained 9 kB 0.8066 0.4321 nats",
+        "rule, fine-tuned 9.001 kB 0.8101 0.4002 nats",
+        "9.5 kB: rule, untrained 9.4 kB 0.8100 0.4000 nats nothing",
+        "7.6 kB: rule, fine-tuned 7.599 kB 0.7000 0.5000 nats too much",
+    ):
+        assert sentence in words
+
+
+def test_without_a_choice_there_is_no_table_of_it() -> None:
+    bare = {key: value for key, value in EVALUATION.items() if key not in {"candidates", "control", "walk"}}
+    words = Page(render(METRICS, bare, VERDICT, LINEAGE)).words
+    assert "Choice of sizes" not in words
+    assert "Walk down" not in words
