@@ -1,1 +1,1 @@
-"""Sizes to bytes: budget, ragged table, the bundle on disk."""
+"""Bytes: a budget to a layout, a layout to the packed table, the packed table to the bundle on disk."""

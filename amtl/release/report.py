@@ -36,7 +36,7 @@ METRICS = {
     "logloss": Metric("Log loss, packed table", "nats", "mean a row; lower is better"),
     "logloss_fixed": Metric("Log loss, fixed width", "nats", "mean a row; lower is better"),
     "calibration": Metric("Calibration", "ratio", "mean predicted / mean observed; 1 is exact"),
-    "table_bytes": Metric("Packed table", "bytes", "values, scales, boundaries and header"),
+    "table_bytes": Metric("Packed table", "bytes", "codes, scales, widths, counts, basis and header"),
     "dense_bytes": Metric("Dense table", "bytes", "the same rows in fp32 at full width"),
     "saved": Metric("Saved", "share", "of the dense table's bytes"),
     "mean_size": Metric("Mean size", "dims", "over all values"),
