@@ -62,10 +62,14 @@ def recommend(comparison: Comparison) -> Recommendation:
 
 
 def _best(rows: Sequence[Row]) -> Row:
-    """The best on validation at the smallest budget where one loses nothing; where none does, the best on validation."""
+    """The best on validation at the smallest budget where one loses nothing; where none does, the best on validation.
+
+    Scores that are equal to four digits are equal; what the pipeline does unless it is told otherwise goes first then.
+    """
     whole = [row for row in rows if loses_nothing(row)]
     smallest = min((row.budget_bytes for row in whole), default=None)
-    return max((row for row in whole if row.budget_bytes == smallest) if whole else rows, key=lambda row: row.validation_score)
+    fit = [row for row in whole if row.budget_bytes == smallest] if whole else rows
+    return max(fit, key=lambda row: (round(row.validation_score, 4), row.method == "auto"))
 
 
 def named(row: Row) -> str:

@@ -36,6 +36,11 @@ def test_at_one_budget_the_best_on_validation_wins_whatever_the_test_says():
     assert advice.row.method == "curvature"
 
 
+def test_a_tie_goes_to_what_the_pipeline_does_by_itself():
+    advice = advice_on(outcome("twins", validation_auc=0.80001), outcome("auto", validation_auc=0.8, chosen="rule"), outcome("qr"))
+    assert advice.row.method == "auto"
+
+
 def test_bytes_are_also_told_against_the_narrowest_fixed_table_that_loses_nothing():
     advice = advice_on(
         outcome("fixed-distilled", "width 8", 400, bytes=400),
