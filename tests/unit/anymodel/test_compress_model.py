@@ -70,6 +70,10 @@ def test_the_estimated_cost_is_what_it_costs(precision, budget):
     assert 0.5 * report.cost < divergence < 1.2 * report.cost
 
 
+def test_mixed_widths_cost_less_at_equal_bytes():
+    assert compressed("12%", precision="mixed").report.cost < 0.5 * compressed("12%", precision="int8").report.cost
+
+
 def test_a_budget_without_room_is_refused_with_the_least_possible():
     with pytest.raises(BudgetError, match="a budget of 9 bytes cannot be met: with nothing kept, tables take 10 bytes"):
         compressed(9)
