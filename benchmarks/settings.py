@@ -44,7 +44,7 @@ TRAIN: dict[str, dict[str, Any]] = {
     "sample-days": {**MOVIES, "dim": 16, "hidden": [128, 64], "init_std": 0.05, "batch_size": 512},
 }
 SEARCH: dict[str, Any] = {"sizes": "auto", "rows": 200_000}
-FINETUNE: dict[str, Any] = {"epochs": 5, "patience": 2, "learning_rate": 5e-4, "distillation": 0.5}
+FINETUNE: dict[str, Any] = {"epochs": 5, "patience": 3, "learning_rate": 5e-4, "distillation": 0.5, "recombined": 0.3, "rounds": 1}
 QUICK = {"epochs": 2}
 
 
