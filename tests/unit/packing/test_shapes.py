@@ -1,5 +1,7 @@
 """From training to prediction for odd shapes of events: one field, lists alone, numbers alone beside one field, unknown values alone."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -24,12 +26,14 @@ SHAPES = {
     "a number beside": [ITEM, AGE],
     "all": FIELDS,
 }
+CASES = [
+    *product([*SHAPES, "no value known"], [("mlp", "auto"), ("mlp", "paper"), ("dlrm", "auto")]),
+    *product(["one field", "all"], [("deepfm", "auto"), ("dcnv2", "auto"), ("dlrm", "paper")]),
+]
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
-@pytest.mark.parametrize("sizes", ["auto", "paper"])
-@pytest.mark.parametrize("shape", [*SHAPES, "no value known"])
-def test_a_bundle_predicts_what_was_trained(tmp_path, backbone, sizes, shape):
+@pytest.mark.parametrize(("shape", "backbone", "sizes"), [(shape, *model) for shape, model in CASES])
+def test_a_bundle_predicts_what_was_trained(tmp_path, shape, backbone, sizes):
     chosen = settings(
         events={"fields": SHAPES.get(shape, FIELDS)},
         train={"backbone": backbone, "dim": 10, "epochs": 1, "hidden": []},
