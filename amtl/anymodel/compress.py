@@ -73,31 +73,33 @@ def compress_model(
         BudgetError: no table is so small.
         DataError: the loader is empty.
     """
-    if precision not in PRECISIONS:
-        raise ParamsError(f"precision={precision!r}: it is one of {', '.join(PRECISIONS)}")
-    if output not in (None, *OUTPUTS):
-        raise ParamsError(f"output={output!r}: it is one of {', '.join(OUTPUTS)}, or None to find out")
+    _check(precision, output)
     found = find_tables(model, tables)
     small = [table for table in found if table.bytes < LEAST_BYTES]
     if len(small) == len(found):
         raise ParamsError(f"all tables of the model are smaller than {LEAST_BYTES:,} bytes: there is nothing to pack")
-    budget_bytes = _budget_bytes(budget, found)
+    budget_bytes, kept_bytes = _budget_bytes(budget, found), sum(table.bytes for table in small)
     trace = Trace(model, loader, [table for table in found if table not in small], forward or default_forward, output, rows, seed)
     measured = measure(trace)
-    kept_bytes = sum(table.bytes for table in small)
     if (least := least_bytes(measured) + kept_bytes) > budget_bytes:
         raise BudgetError(f"a budget of {budget_bytes:,} bytes cannot be met: with nothing kept, tables take {least:,} bytes; raise it")
     layouts = layouts_within(measured, budget_bytes - kept_bytes, precision)
     packed = _packed(model, measured, layouts, finetune)
-    reports = [_kept(table) for table in small] + [
-        _reported(*parts) for parts in zip(measured, layouts, packed.stored, packed.tables, strict=True)
-    ]
-    order = [table.name for table in found]
-    reports.sort(key=lambda report: order.index(report.name))
-    report = Report(tuple(reports), budget_bytes, precision, trace.events, trace.output or OUTPUTS[0])
+    reports = [_kept(table) for table in small]
+    reports += [_reported(*parts) for parts in zip(measured, layouts, packed.stored, packed.tables, strict=True)]
+    by_name = {report.name: report for report in reports}
+    report = Report(tuple(by_name[table.name] for table in found), budget_bytes, precision, trace.events, trace.output or OUTPUTS[0])
     if report.bytes > budget_bytes:
         raise BudgetError(f"the packed tables have {report.bytes:,} bytes, over the budget of {budget_bytes:,}; please report this")
     return Compressed(packed.model, report)
+
+
+def _check(precision: str, output: str | None) -> None:
+    """Refuse options that do not exist, before anything is read."""
+    if precision not in PRECISIONS:
+        raise ParamsError(f"precision={precision!r}: it is one of {', '.join(PRECISIONS)}")
+    if output not in (None, *OUTPUTS):
+        raise ParamsError(f"output={output!r}: it is one of {', '.join(OUTPUTS)}, or None to find out")
 
 
 def _budget_bytes(budget: float | str, tables: list[Table]) -> int:

@@ -111,6 +111,8 @@ class Trace:
         p_BT = torch.sigmoid(logits_BT.detach())
         scaled_T = ((p_BT * (1 - p_BT)).sqrt() * logits_BT).sum(0)
         leaves = [call.output for call in self._calls]
+        if not leaves:
+            return
         for task, scaled in enumerate(scaled_T):
             more = task + 1 < len(scaled_T)
             gradients = torch.autograd.grad(scaled, leaves, retain_graph=more, allow_unused=True)
@@ -122,6 +124,8 @@ class Trace:
         if not logits_BT.requires_grad:
             raise ParamsError("the model's output does not depend on its embedding tables by a gradient (is its forward under no_grad?)")
         learned = [table for table in self.tables if table.weight_VD.requires_grad]
+        if not learned:
+            return
         gradients = torch.autograd.grad(logits_BT.sum(), [table.weight_VD for table in learned], retain_graph=True, allow_unused=True)
         for table, gradient in zip(learned, gradients, strict=True):
             if gradient is not None:

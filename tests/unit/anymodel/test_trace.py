@@ -102,6 +102,19 @@ def test_only_the_first_rows_are_read():
     assert trace.events == 300
 
 
+def test_frozen_tables_are_traced_like_others():
+    model = two_tables()
+    expected = gram_of(model, batches())
+    for table in (model.user, model.item, model.weight, model.tags):
+        table.weight.requires_grad_(False)
+    torch.testing.assert_close(gram_of(model, batches()), expected)
+
+
+def test_a_batch_may_look_up_nothing():
+    trace = trace_of(two_tables(), batches(), forward=lambda model, batch: model.net(torch.randn(3, 23)) - 5)
+    assert list(trace.lookups()) == []
+
+
 def test_a_model_may_change_its_vectors_in_place():
     class Doubled(nn.Module):
         def __init__(self):
