@@ -185,3 +185,13 @@ def test_counting_lists_what_has_no_row_and_totals_it_by_field(workspace, monkey
     report = files.read_json(stages.COUNT / "report.json")
     assert report["fields"]["user"] == {"values": 3, "new": 3, "dropped": 0, "left_out": {"min_count": 0, "max_rows": len(left_out)}}
     assert pl.read_parquet(stages.COUNT / "vocabulary.parquet").filter(pl.col("field") == "user").height == 4
+
+
+def test_a_changed_budget_runs_neither_training_nor_search_again(request):
+    """By dvc.yaml: who reads the budget, and who reads what only compressing makes."""
+    graph = yaml.safe_load((request.config.rootpath / "dvc.yaml").read_text())["stages"]
+    for key in ("compress.budget", "compress.precision", "compress.tolerance"):
+        readers = {name for name, stage in graph.items() for read in stage.get("params", []) if f"{key}.".startswith(f"{read}.")}
+        assert readers == {"compress", "evaluate"}
+    assert {name for name, stage in graph.items() if "build/compress" in stage["deps"]} == {"evaluate"}
+    assert "compress.finetune" in graph["search"]["params"]  # the control gets the same fine-tuning
