@@ -47,7 +47,7 @@ def fit_scales(numbers_RS: Tensor, bits_S: Tensor) -> Tensor:
     step_TS = (widest_S - torch.arange(TRIES).unsqueeze(1)).clamp(min=0)
     best_S, least_S = torch.full_like(widest_S, ZERO), sample_RS.square().sum(0)
     for step_S, scale_S in zip(step_TS, scale_of(step_TS), strict=True):
-        error_S = (_nearest(sample_RS, scale_S, bits_S) - sample_RS).square_().sum(0)
+        error_S = (nearest(sample_RS, scale_S, bits_S) - sample_RS).square_().sum(0)
         best_S, least_S = torch.where(error_S < least_S, step_S, best_S), torch.minimum(error_S, least_S)
     return best_S.to(torch.uint8)
 
@@ -87,7 +87,7 @@ def quantised(weight_XD: Tensor, bits: int = 8) -> Tensor:
     _check_finite(weight_XD)
     bits_D = torch.full((weight_XD.shape[1],), bits)
     scale_D = scale_of(fit_scales(weight_XD.cpu(), bits_D))
-    return _nearest(weight_XD.cpu(), scale_D, bits_D).to(weight_XD.device)
+    return nearest(weight_XD.cpu(), scale_D, bits_D).to(weight_XD.device)
 
 
 def quantised_bytes(rows: int, dim: int, bits: int = 8) -> int:
@@ -100,7 +100,7 @@ def _check_finite(numbers: Tensor) -> None:
         raise ValueError("the table holds numbers that are not finite; they cannot be coded")
 
 
-def _nearest(numbers_RS: Tensor, scale_S: Tensor, bits_S: Tensor) -> Tensor:
+def nearest(numbers_RS: Tensor, scale_S: Tensor, bits_S: Tensor) -> Tensor:
     """What is left of numbers after coding, without the codes: `decode(encode(...))`."""
     return _cells(numbers_RS, scale_S, _half(bits_S)).add_(0.5).mul_(scale_S)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from amtl.model.ctr_model import CTRModel
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing.allocation import allocate
+from amtl.packing.coded_embedding import as_served
 from amtl.packing.layout import Layout
 from amtl.packing.packed_embedding import decoded
 from amtl.sizing.front import Front
@@ -31,7 +32,7 @@ class Cut:
         model: before it was fine-tuned, the whole rotated model, which other cuts may share; afterwards masked and calibrated.
         layout: what is kept of every row, at how many bits.
         measured: validation AUC, log loss and score of the model as it would be served: numbers coded and read back, calibrated.
-        history: validation of the masked model after every epoch of fine-tuning; empty before.
+        history: validation of the model, with numbers as they are served, after every epoch of fine-tuning; empty before.
     """
 
     selector: str
@@ -73,9 +74,10 @@ def propose(selector: str, model: CTRModel, front: Front, budget_bytes: int, pre
 
 
 def finetuned(proposed: Cut, teacher: CTRModel, tuning: Tuning, resume: Path | None = None) -> Cut:
-    """The same sizes after fine-tuning under the mask; the model of the proposal stays as it is."""
+    """The same sizes after fine-tuning with numbers as they will be served; the model of the proposal stays as it is."""
     model = copy.deepcopy(proposed.model)
     cut(model, proposed.layout.sizes_V)
+    model.embedder.lookup = as_served(model.embedding, proposed.layout)
     progress = tuning.run(model, teacher, resume)
     return settled(replace(proposed, model=model, history=progress.history), tuning)
 
