@@ -84,6 +84,10 @@ class Table:
         """A selector's sizes, untrained."""
         return propose(selector, self.model, self.front, budget_bytes, self.settings.compress.precision, self.tuning)
 
+    def rank(self, judged: Cut) -> tuple[bool, float]:
+        """What the best is chosen by: a cut that loses nothing comes before one that does, whatever its score; then the score."""
+        return self.goal.met(judged.measured), judged.measured["score"]
+
     def say(self, judged: Cut) -> None:
         """One line of progress."""
         kept = f"{judged.bytes:,} bytes, {judged.kept:.1%} of the numbers"
@@ -101,7 +105,7 @@ class Choice:
 
 def proposals(table: Table, selectors: Sequence[str], budget_bytes: int) -> list[Cut]:
     """What the selectors propose, best first, untrained."""
-    return sorted((table.propose(selector, budget_bytes) for selector in selectors), key=score_of, reverse=True)
+    return sorted((table.propose(selector, budget_bytes) for selector in selectors), key=table.rank, reverse=True)
 
 
 def best_cut(table: Table, selectors: Sequence[str], budget_bytes: int, resume: Path | None = None) -> Choice:
@@ -114,7 +118,7 @@ def best_cut(table: Table, selectors: Sequence[str], budget_bytes: int, resume: 
     """
     found = proposals(table, selectors, budget_bytes)
     if 0 < found[0].kept < DEEP and not table.goal.met(found[0].measured):
-        found = sorted([*found, in_steps(table, found[0], budget_bytes, resume)], key=score_of, reverse=True)
+        found = sorted([*found, in_steps(table, found[0], budget_bytes, resume)], key=table.rank, reverse=True)
     for proposed in found:
         table.say(proposed)
     best, judged = found[0], [proposed.described() for proposed in found]
@@ -123,7 +127,7 @@ def best_cut(table: Table, selectors: Sequence[str], budget_bytes: int, resume: 
         tuned = finetuned(proposed, table.model, table.tuning, resume and resume / proposed.name.replace(" ", "-"))
         table.say(tuned)
         judged.append(tuned.described())
-        best = max(best, tuned, key=score_of)
+        best = max(best, tuned, key=table.rank)
     return Choice(best if best.history else settled(best, table.tuning), judged)
 
 
@@ -140,11 +144,6 @@ def in_steps(table: Table, target: Cut, budget_bytes: int, resume: Path | None =
         parts = model, front.field_V, table.shown_V, tuning.train
         front, _ = rebase(*parts, settings.search, settings.train.seed, tuning.device, _silent, (selector,))
     return replace(propose(selector, model, front, budget_bytes, precision, tuning), steps=before + 1)
-
-
-def score_of(judged: Cut) -> float:
-    """What the best is chosen by."""
-    return judged.measured["score"]
 
 
 def _silent(text: str) -> None:

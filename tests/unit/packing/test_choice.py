@@ -183,6 +183,14 @@ def test_nothing_below_the_least_table_is_promised(table):
         best_cut(table, table.selectors, 100)
 
 
+def test_what_loses_nothing_comes_before_a_better_score_that_loses_log_loss(table):
+    control, proposed = table.goal.control, table.propose("rule", 10**9)
+    kept = replace(proposed, measured={"auc": control["auc"], "logloss": control["logloss"], "score": 0.1})
+    overconfident = replace(proposed, measured={"auc": control["auc"] + 0.1, "logloss": control["logloss"] + 0.01, "score": 0.9})
+    assert max(kept, overconfident, key=table.rank) is kept
+    assert max(replace(kept, measured=overconfident.measured), overconfident, key=table.rank).measured["score"] == 0.9
+
+
 def test_a_goal_is_met_within_its_tolerances_on_both_sides():
     control = {"auc": 0.8, "logloss": 0.4}
     met = Goal(control, ToleranceParams(auc=0.01, logloss=0.02)).met
