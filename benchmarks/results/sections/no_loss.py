@@ -125,7 +125,8 @@ def _verdict(point: Point, asked: float) -> str:
     if holds and not short:
         return "**yes**"
     words = [f"no: {percent(asked - point.saved, 1)} short"] if short else []
-    return " and ".join([*words, "holds on test" if holds else "loses on test what it did not on validation"])
+    lost = "loses on test what it did not on validation" if point.loses_nothing("validation") else "loses on validation, and on test"
+    return " and ".join([*words, "holds on test" if holds else lost])
 
 
 def _walks(name: str, min_count: int, mine: dict[str, Point | None], theirs: list[Point]) -> str:
