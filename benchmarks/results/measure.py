@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from amtl.budgets import AUTO
 from amtl.compare.harness import Job, contest
 from amtl.compare.peers.fixed import width_bytes
 from amtl.compare.results import BASE, CONTROL, LOGISTIC, Budget
@@ -18,7 +19,6 @@ from amtl.files import digest_of
 from amtl.model.ctr_model import CTRModel
 from amtl.packing.compress import compress
 from amtl.packing.cut import served
-from amtl.params import AUTO
 from amtl.release.evaluate import score
 from amtl.training.loop import judge, predict
 from amtl.training.train import train
