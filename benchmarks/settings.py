@@ -14,7 +14,9 @@ CHOSEN = (
     "2e-3, dropout 0 and .2, L2 1e-4 and 1e-3, hidden 128-64 and 256-128; frappe, mlp and dlrm, batch norm without and with, dropout 0 "
     "and .3, L2 1e-4, 1e-3 and 3e-3; anime, from ml-1m's: batch 2048 and 4096, dropout .2 and .4, L2 1e-3 and 3e-3 (all within .0006); "
     "ml-100k-random, from ml-1m's: hidden 128-64, dropout .2 and .4, L2 3e-4 to 1e-2 (all within .002), batch 512 and 1024 (512 is .0044 "
-    "better), used for the split by time and by day as well. The sample has the settings that amtl ships with it."
+    "better), used for the split by time and by day as well. The sample has the settings that amtl ships with it. "
+    "Fine-tuning: on frappe, learning rate 2e-4, 5e-4 and 1e-3, 4 and 10 epochs, .1, .3 and .6 of an event recombined, dropout kept and "
+    "not; on ml-1m, learning rate 2e-4, 5e-4 and 1e-3, labels beside the teacher or not; the others have ml-1m's."
 )
 
 COMMON: dict[str, Any] = {"dim": 64, "epochs": 40, "patience": 2, "init_std": 0.01, "unknown_rate": 0.01, "device": "cpu"}
@@ -44,7 +46,8 @@ TRAIN: dict[str, dict[str, Any]] = {
     "sample-days": {**MOVIES, "dim": 16, "hidden": [128, 64], "init_std": 0.05, "batch_size": 512},
 }
 SEARCH: dict[str, Any] = {"sizes": "auto", "rows": 200_000}
-FINETUNE: dict[str, Any] = {"epochs": 5, "patience": 3, "learning_rate": 5e-4, "distillation": 0.5, "recombined": 0.3, "rounds": 1}
+FINETUNE: dict[str, Any] = {"epochs": 5, "patience": 5, "learning_rate": 5e-4, "distillation": 0.5, "recombined": 0.3, "rounds": 1}
+FINETUNE_OF: dict[str, dict[str, Any]] = {"frappe": {"epochs": 10, "patience": 10, "learning_rate": 1e-3}}
 QUICK = {"epochs": 2}
 
 
@@ -61,7 +64,7 @@ def key_of(name: str, quick: bool, **changes: Any) -> dict[str, Any]:
         changes: entries of the `train` section that are other than the data set's.
     """
     less = QUICK if quick else {}
-    return {"train": train_section(name, **{**less, **changes}), "search": SEARCH, "finetune": {**FINETUNE, **less}}
+    return {"train": train_section(name, **{**less, **changes}), "search": SEARCH, "finetune": {**FINETUNE, **FINETUNE_OF.get(name, {}), **less}}
 
 
 def params_of(key: dict[str, Any], events: EventsParams, seed: int) -> Params:

@@ -31,6 +31,8 @@ AUTO = ("curvature", "twins", "rule")
 """The selectors that `search.sizes: auto` chooses among."""
 DEEP, MOST_STEPS = 0.2, 4
 """Kept share of a table's numbers below which it is also cut in steps, halving from there on, but in no more than so many."""
+TRAINED = 2
+"""Proposals that are fine-tuned where none loses nothing as it is."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def proposals(table: Table, selectors: Sequence[str], budget_bytes: int) -> list
 def best_cut(table: Table, selectors: Sequence[str], budget_bytes: int, resume: Path | None = None) -> Choice:
     """The best on validation of what the selectors propose, before and after fine-tuning, as it is served.
 
-    Where the best proposal loses nothing as it is, it alone is fine-tuned; else each is, and so are sizes that were reached in steps.
+    Where the best proposal loses nothing as it is, it alone is fine-tuned; else the best `TRAINED` are, among which are sizes that were
+    reached in steps.
 
     Raises:
         BudgetError: no table meets the budget.
@@ -122,7 +125,7 @@ def best_cut(table: Table, selectors: Sequence[str], budget_bytes: int, resume: 
     for proposed in found:
         table.say(proposed)
     best, judged = found[0], [proposed.described() for proposed in found]
-    trained = () if not table.tuning.settings.epochs else found[:1] if table.goal.met(best.measured) else found
+    trained = () if not table.tuning.settings.epochs else found[: 1 if table.goal.met(best.measured) else TRAINED]
     for proposed in trained:
         tuned = finetuned(proposed, table.model, table.tuning, resume and resume / proposed.name.replace(" ", "-"))
         table.say(tuned)

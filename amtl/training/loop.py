@@ -204,9 +204,17 @@ class Trainer:
             progress.stale += 1
         return measured
 
+    @property
+    def _recombines(self) -> bool:
+        """Whether a teacher alone says what is right. The backbone then answers as it is asked to: without dropout, and with the batch
+        statistics of real events."""
+        return self.teacher is not None and self.settings.recombined > 0
+
     def _run_epoch(self, train: Rows) -> float:
         """The rest of the epoch under way; returns the mean loss over the whole epoch."""
         progress, settings = self.progress, self.settings
+        self.model.train()
+        self.model.backbone.train(not self._recombines)
         steps = settings.epochs * -(-len(train) // settings.batch_size)
         done = steps // settings.epochs * progress.epoch
         for batch in train.shuffled(settings.batch_size, settings.seed, progress.epoch, skip=progress.step):
@@ -222,7 +230,7 @@ class Trainer:
 
     def step(self, batch: Batch) -> float:
         """One step of gradient descent; returns the batch's mean cross-entropy with its targets."""
-        if self.teacher is not None and self.settings.recombined:
+        if self._recombines:
             batch = recombine(batch, self.settings.recombined)
         targets_B = self._targets(batch)
         if self.settings.unknown_rate:
@@ -245,7 +253,7 @@ class Trainer:
         """
         if self.teacher is None:
             return batch.labels_B
-        share = 1.0 if self.settings.recombined else self.settings.distillation
+        share = 1.0 if self._recombines else self.settings.distillation
         return (1 - share) * batch.labels_B + share * torch.sigmoid(self.teacher(batch).float())
 
     def _save(self, rows: int) -> None:

@@ -374,3 +374,15 @@ def test_the_learning_rate_falls_to_nothing_over_all_epochs(problem):
     )
     trainer.fit(problem.train, problem.validation)
     assert [rate for used in rates for rate in used] == pytest.approx([FIT.learning_rate * (1 - done / STEPS) for done in range(STEPS)])
+
+
+def test_a_student_of_recombined_events_answers_without_dropout_and_keeps_its_batch_statistics(problem):
+    taught, modes = replace(FIT, distillation=0.5, recombined=0.3, epochs=1), []
+    for fit in (taught, replace(taught, recombined=0.0)):
+        model = problem.model()
+        statistics = [buffer.clone() for name, buffer in model.backbone.named_buffers() if "running" in name]
+        trainer = Trainer(model, fit, CPU, problem.unknown_rows_F, teacher=problem.model(seed=3), log=silent)
+        trainer.fit(problem.train, problem.validation)
+        after = [buffer for name, buffer in model.backbone.named_buffers() if "running" in name]
+        modes.append(equal_weights(dict(enumerate(statistics)), dict(enumerate(after))))
+    assert modes == [True, False]
