@@ -64,7 +64,11 @@ def key_of(name: str, quick: bool, **changes: Any) -> dict[str, Any]:
         changes: entries of the `train` section that are other than the data set's.
     """
     less = QUICK if quick else {}
-    return {"train": train_section(name, **{**less, **changes}), "search": SEARCH, "finetune": {**FINETUNE, **FINETUNE_OF.get(name, {}), **less}}
+    return {
+        "train": train_section(name, **{**less, **changes}),
+        "search": SEARCH,
+        "finetune": {**FINETUNE, **FINETUNE_OF.get(name, {}), **less},
+    }
 
 
 def params_of(key: dict[str, Any], events: EventsParams, seed: int) -> Params:

@@ -206,8 +206,10 @@ class Trainer:
 
     @property
     def _recombines(self) -> bool:
-        """Whether a teacher alone says what is right. The backbone then answers as it is asked to: without dropout, and with the batch
-        statistics of real events."""
+        """Whether a teacher alone says what is right.
+
+        The backbone then answers as it will be served: without dropout, and with the batch statistics of real events.
+        """
         return self.teacher is not None and self.settings.recombined > 0
 
     def _run_epoch(self, train: Rows) -> float:
