@@ -1,6 +1,6 @@
 """How many bits each dimension of each bucket deserves, by the same curvature that says what cutting costs.
 
-A code of b bits leaves a mean squared error of about `GAUSSIAN_ERROR[b]` times the dimension's mean square, near c * 4^-b. In nats an
+A code of b bits leaves a mean squared error of about `codes.GAUSSIAN_ERROR[b]` times the dimension's mean square, near c * 4^-b. In nats an
 event a bucket's dimension then costs rows * lookups * noise * error, and another bit for all its rows saves three quarters of that; so
 at one price of a bit (reverse water-filling, Cover and Thomas, Elements of Information Theory, section 10.3.3)
 
@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from amtl.packing.codes import GAUSSIAN_ERROR
 from amtl.packing.costing import kept_LD
 from amtl.packing.layout import LEAST_BITS, MOST_BITS
 from amtl.sizing.front import Front
@@ -68,11 +67,6 @@ class Stakes:
             enough = float((bits_FLD * numbers_FLD).sum()) >= mean_bits * float(numbers_FLD.sum())
             low, high = (low, middle) if enough else (middle, high)
         return (wanted_FLD + high).round().clamp(LEAST_BITS, MOST_BITS).long() * self.kept_LD
-
-    def noise(self, bits_FLD: Tensor) -> float:
-        """Estimated cost of the codes, nats an event."""
-        error_FLD = torch.tensor(GAUSSIAN_ERROR)[bits_FLD]
-        return float((self.rows_FL1.unsqueeze(2) * self.kept_LD * self.nats_FLD * error_FLD).sum())
 
 
 def price_bits(bits_FLD: Tensor, rows_FL1: Tensor, size_L1: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from amtl.errors import BudgetError
 from amtl.packing import allocation
-from amtl.packing.allocation import allocate, cutting_cost
+from amtl.packing.allocation import allocate, coding_cost, cutting_cost
 from amtl.packing.bundle import pack_basis
 from amtl.packing.costing import Costing
-from amtl.packing.layout import PRECISIONS, dense_bytes
+from amtl.packing.layout import PRECISIONS, Layout, dense_bytes
 from amtl.packing.merging import worthwhile
 from amtl.packing.packed_embedding import decoded, pack
 from amtl.packing.prices import prices_of_open
@@ -200,17 +200,18 @@ def test_bits_go_where_the_curvature_is():
     assert inner.any()
     assert (bits[1] - bits[0])[inner].tolist() == [2] * int(inner.sum())
     assert (bits[0].diff() <= 0).all()
-    assert stakes.noise(stakes.bits_FLD(4.0)) > 3 * stakes.noise(stakes.bits_FLD(5.0))
 
 
-def test_the_estimated_noise_is_what_coding_costs():
-    table, front = problem([2000], 8, 10)
-    stakes = Stakes.of(front, table, torch.full((2000,), 8))
-    bits_FLD = stakes.bits_FLD(4.0)
-    layout = Costing("mixed", front.size_L1, bits_FLD, stored_basis=False).layout(torch.full((2000,), 8), front.field_V)
-    read = decoded(table, layout)
-    cost = float((front.noise_FD[front.field_V] * front.lookups_V.mean() * (read - table).square()).sum())
-    assert cost == pytest.approx(stakes.noise(bits_FLD), rel=0.15)
+def test_coding_costs_what_its_errors_cost_at_every_lookup():
+    table, front = problem([300, 50], 8, 10)
+    sizes = torch.arange(350) % 9
+    layout = Layout.of_sizes(sizes, front.field_V, 8, "int8")
+    read, expected = decoded(table, layout), 0.0
+    for row in range(350):
+        for dimension in range(int(sizes[row])):
+            error = float(read[row, dimension] - table[row, dimension])
+            expected += float(front.lookups_V[row] * front.noise_FD[front.field_V[row], dimension]) * error**2
+    assert coding_cost(front, table, layout) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_mean_width_of_a_large_table_is_chosen_on_some_of_its_rows(monkeypatch):
