@@ -27,8 +27,9 @@ MOVIES: dict[str, Any] = {
     "l2": 1e-3,
     "learning_rate": 2e-3,
     "batch_size": 4096,
+    "bf16": True,
 }
-ML_100K: dict[str, Any] = {**MOVIES, "hidden": [128, 64], "batch_size": 512}
+ML_100K: dict[str, Any] = {**MOVIES, "hidden": [128, 64], "batch_size": 512, "bf16": False}
 TRAIN: dict[str, dict[str, Any]] = {
     "ml-1m": MOVIES,
     "anime": MOVIES,
@@ -43,7 +44,7 @@ TRAIN: dict[str, dict[str, Any]] = {
         "unknown_rate": 0.0,
     },
     **dict.fromkeys(("ml-100k-random", "ml-100k-time", "ml-100k-days"), ML_100K),
-    "sample-days": {**MOVIES, "dim": 16, "hidden": [128, 64], "init_std": 0.05, "batch_size": 512},
+    "sample-days": {**ML_100K, "dim": 16, "hidden": [128, 64], "init_std": 0.05, "batch_size": 512},
 }
 SEARCH: dict[str, Any] = {"sizes": "auto", "rows": 200_000}
 FINETUNE: dict[str, Any] = {"epochs": 5, "patience": 5, "learning_rate": 5e-4, "distillation": 0.5, "recombined": 0.3, "rounds": 1}

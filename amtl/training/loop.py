@@ -256,7 +256,9 @@ class Trainer:
         if self.teacher is None:
             return batch.labels_B
         share = 1.0 if self._recombines else self.settings.distillation
-        return (1 - share) * batch.labels_B + share * torch.sigmoid(self.teacher(batch).float())
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.bf16):
+            logits_B = self.teacher(batch)
+        return (1 - share) * batch.labels_B + share * torch.sigmoid(logits_B.float())
 
     def _save(self, rows: int) -> None:
         if self.resume is None:
