@@ -19,13 +19,13 @@ from amtl.anymodel.copies import copy_with
 from amtl.anymodel.layouts import layouts_within, least_bytes
 from amtl.anymodel.lookup import RotatedTable, stand_in
 from amtl.anymodel.measure import Measured, measure
-from amtl.anymodel.packed import coding_cost, masked_table, packed_table, state_bytes, stored_rows
+from amtl.anymodel.packed import masked_table, packed_table, read_rows, state_bytes, stored_rows
 from amtl.anymodel.report import Report, TableReport
 from amtl.anymodel.tables import LEAST_BYTES, Table, find_tables
 from amtl.anymodel.trace import Trace
 from amtl.budgets import parse_budget
 from amtl.errors import BudgetError, ParamsError
-from amtl.packing.allocation import cutting_cost
+from amtl.packing.allocation import coding_cost, cutting_cost
 from amtl.packing.layout import PRECISIONS, Layout
 
 
@@ -149,7 +149,7 @@ def _reported(measured: Measured, layout: Layout, stored_VD: Tensor, packed: Rot
     """The report of a packed table."""
     front = measured.front
     level_V = torch.searchsorted(front.size_L1, layout.sizes_V)
-    cost = cutting_cost(front, level_V) + coding_cost(measured, stored_VD, layout, packed)
+    cost = cutting_cost(front, level_V) + coding_cost(front, stored_VD, layout, read_rows(packed, len(stored_VD)))
     sizes, rows = layout.sizes_V.unique(return_counts=True)
     histogram = dict(zip(sizes.tolist(), rows.tolist(), strict=True))
     table = measured.table

@@ -5,6 +5,8 @@ Shapes: V table rows, D dimensions, T the widest kept size, K buckets.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +16,7 @@ from amtl.anymodel.row_index import RowIndex
 from amtl.anymodel.tables import Table
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing.layout import Layout
-from amtl.packing.packed_embedding import PackedEmbedding, pack
-
-CHUNK_ROWS = 65_536
+from amtl.packing.packed_embedding import CHUNK_ROWS, PackedEmbedding, pack
 
 
 class PackedRows(nn.Module):
@@ -56,14 +56,10 @@ def packed_table(measured: Measured, stored_VD: Tensor, layout: Layout) -> Rotat
 
 
 @torch.no_grad()
-def coding_cost(measured: Measured, stored_VD: Tensor, layout: Layout, packed: RotatedTable) -> float:
-    """What the codes of a packed table cost, nats an event: its squared errors, weighed by lookups and curvature."""
-    cost, front = 0.0, measured.front
-    for rows_N in torch.arange(len(stored_VD)).split(CHUNK_ROWS):
-        kept_ND = torch.arange(layout.dim) < layout.sizes_V[rows_N].unsqueeze(1)
-        error_ND = packed.rows(rows_N.to(packed.device)).cpu() - stored_VD[rows_N].cpu() * kept_ND
-        cost += float(front.lookups_V[rows_N] @ (error_ND.square() @ front.noise_FD[0]))
-    return cost
+def read_rows(packed: RotatedTable, rows: int) -> Iterator[Tensor]:
+    """The stored rows of a packed table as they are read back, `CHUNK_ROWS` at a time."""
+    for rows_N in torch.arange(rows, device=packed.device).split(CHUNK_ROWS):
+        yield packed.rows(rows_N)
 
 
 def stored_rows(table: RotatedTable) -> Tensor:

@@ -11,6 +11,7 @@ Shapes: V rows, F fields, D dimensions, L levels above 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,7 +21,7 @@ from amtl.errors import BudgetError
 from amtl.packing.costing import Costing
 from amtl.packing.layout import Layout
 from amtl.packing.merging import worthwhile
-from amtl.packing.packed_embedding import CHUNK_ROWS, decoded
+from amtl.packing.packed_embedding import CHUNK_ROWS, read_back
 from amtl.packing.prices import field_chunks, prices_of_open
 from amtl.packing.thresholds import Histogram, price_at
 from amtl.packing.widths import Stakes, price_bits
@@ -153,27 +154,34 @@ def _mixed(demand: _Demand, table_VD: Tensor, budget_bytes: int, costing: Costin
     """The layout of the mean width that is estimated to cost the least; of a large table, as every n-th row has it."""
     step = -(-len(table_VD) // LADDER_ROWS)
     nothing = costing.bytes(demand.nothing())
-    best = min(_ladder(demand.every(step), table_VD[::step], nothing + (budget_bytes - nothing) // step, costing, MEAN_BITS))
+    best = min(_ladder(demand.every(step), table_VD[::step], nothing + (budget_bytes - nothing) // step, costing))
+    coded, bits_FL1 = best.costing, best.bits_FL1
     if step > 1:
-        (best,) = _ladder(demand, table_VD, budget_bytes, costing, (best.mean_bits,))
-    return best.costing.layout(demand.levels(best.bits_FL1, budget_bytes, best.costing), demand.front.field_V)
+        level_V = demand.levels(costing.row_bits_FL1.float(), budget_bytes, costing, LADDER_ROUNDS, skips=0)
+        coded, bits_FL1 = _of_mean_width(best.mean_bits, demand, table_VD, level_V, costing)
+    return coded.layout(demand.levels(bits_FL1, budget_bytes, coded), demand.front.field_V)
 
 
-def _ladder(demand: _Demand, table_VD: Tensor, budget_bytes: int, costing: Costing, means: tuple[float, ...]) -> list[_Coded]:
+def _ladder(demand: _Demand, table_VD: Tensor, budget_bytes: int, costing: Costing) -> list[_Coded]:
     """Mean widths, each with the sizes that then fit, up to where the cost has clearly risen again."""
     tried: list[_Coded] = []
     level_V = demand.levels(costing.row_bits_FL1.float(), budget_bytes, costing, LADDER_ROUNDS, skips=0)
-    for mean_bits in means:
-        stakes = Stakes.of(demand.front, table_VD, level_V)
-        coded = replace(costing, bits_FLD=stakes.bits_FLD(mean_bits))
-        bits_FL1 = price_bits(coded.bits_FLD, stakes.rows_FL1, coded.size_L1)
+    for mean_bits in MEAN_BITS:
+        coded, bits_FL1 = _of_mean_width(mean_bits, demand, table_VD, level_V, costing)
         level_V = demand.levels(bits_FL1, budget_bytes, coded, LADDER_ROUNDS, skips=0)
         layout = coded.layout(level_V, demand.front.field_V)
-        cost = cutting_cost(demand.front, level_V) + CODING * coding_cost(demand.front, table_VD, layout)
-        tried.append(_Coded(cost, mean_bits, coded, bits_FL1))
-        if cost > RISEN * min(tried).cost:
+        coding = coding_cost(demand.front, table_VD, layout, read_back(table_VD, layout))
+        tried.append(_Coded(cutting_cost(demand.front, level_V) + CODING * coding, mean_bits, coded, bits_FL1))
+        if tried[-1].cost > RISEN * min(tried).cost:
             break
     return tried
+
+
+def _of_mean_width(mean_bits: float, demand: _Demand, table_VD: Tensor, level_V: Tensor, costing: Costing) -> tuple[Costing, Tensor]:
+    """Widths of so many bits on average where rows have these levels, and the bits of a row by which rows then choose."""
+    stakes = Stakes.of(demand.front, table_VD, level_V)
+    coded = replace(costing, bits_FLD=stakes.bits_FLD(mean_bits))
+    return coded, price_bits(coded.bits_FLD, stakes.rows_FL1, coded.size_L1)
 
 
 def _ends(front: Front) -> list[int]:
@@ -182,18 +190,19 @@ def _ends(front: Front) -> list[int]:
     return ends_F
 
 
-def coding_cost(front: Front, table_VD: Tensor, layout: Layout) -> float:
+def coding_cost(front: Front, table_VD: Tensor, layout: Layout, coded: Iterable[Tensor]) -> float:
     """Estimated cross-entropy that coding what a layout keeps costs, nats an event: of the errors that its codes do make.
 
     What a Gaussian's would make is too little: rows that are looked up often are longer than most of their bucket, and are clipped.
+
+    Args:
+        coded: the rows as they are read back, `CHUNK_ROWS` at a time.
     """
     total = 0.0
-    for rows_ND, coded_ND, lookups_N, field_N, sizes_N in zip(
-        *(whole.split(CHUNK_ROWS) for whole in (table_VD, decoded(table_VD, layout), front.lookups_V, front.field_V, layout.sizes_V)),
-        strict=True,
-    ):
+    rows = (whole.split(CHUNK_ROWS) for whole in (table_VD, front.lookups_V, front.field_V, layout.sizes_V))
+    for coded_ND, rows_ND, lookups_N, field_N, sizes_N in zip(coded, *rows, strict=True):
         kept_ND = torch.arange(layout.dim) < sizes_N.unsqueeze(1)
-        errors_ND = (coded_ND - rows_ND.detach().cpu()).square_().mul_(kept_ND).mul_(front.noise_FD[field_N])
+        errors_ND = (coded_ND.cpu() - rows_ND.detach().cpu()).square_().mul_(kept_ND).mul_(front.noise_FD[field_N])
         total += float((errors_ND.sum(1, dtype=torch.float64) * lookups_N).sum())
     return total
 

@@ -8,7 +8,7 @@ dimensions of all buckets, M looked-up rows, R rows of a bucket.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -69,11 +69,18 @@ def _of_nibbles(packed: Tensor, count: int) -> Tensor:
     return torch.stack([packed & 15, packed >> 4], dim=1).flatten()[:count].long()
 
 
-@torch.no_grad()
 def decoded(table_VD: Tensor, layout: Layout) -> Tensor:
     """A table after packing and unpacking, float32 [V, D] on the CPU: what a server would look up."""
+    result_VD = torch.empty(table_VD.shape)
+    for chunk_ND, coded_ND in zip(result_VD.split(CHUNK_ROWS), read_back(table_VD, layout), strict=True):
+        chunk_ND.copy_(coded_ND)
+    return result_VD
+
+
+def read_back(table_VD: Tensor, layout: Layout) -> Iterator[Tensor]:
+    """The rows of `decoded`, `CHUNK_ROWS` at a time."""
     packed = PackedEmbedding(pack(table_VD, layout), layout.dim)
-    return torch.cat([packed(rows_M) for rows_M in layout.order()[1].split(CHUNK_ROWS)])
+    yield from map(packed, layout.order()[1].split(CHUNK_ROWS))
 
 
 class PackedEmbedding(nn.Module):

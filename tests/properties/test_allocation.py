@@ -15,7 +15,7 @@ from amtl.packing.bundle import pack_basis
 from amtl.packing.costing import Costing
 from amtl.packing.layout import PRECISIONS, Layout, dense_bytes
 from amtl.packing.merging import worthwhile
-from amtl.packing.packed_embedding import decoded, pack
+from amtl.packing.packed_embedding import decoded, pack, read_back
 from amtl.packing.prices import prices_of_open
 from amtl.packing.thresholds import Histogram
 from amtl.packing.widths import Stakes
@@ -211,12 +211,13 @@ def test_coding_costs_what_its_errors_cost_at_every_lookup():
         for dimension in range(int(sizes[row])):
             error = float(read[row, dimension] - table[row, dimension])
             expected += float(front.lookups_V[row] * front.noise_FD[front.field_V[row], dimension]) * error**2
-    assert coding_cost(front, table, layout) == pytest.approx(expected, rel=1e-4)
+    assert coding_cost(front, table, layout, read_back(table, layout)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_mean_width_of_a_large_table_is_chosen_on_some_of_its_rows(monkeypatch):
     table, front = problem([2000, 500], 16, 12)
-    costs = []
+    costs, coded = [], []
+    monkeypatch.setattr(allocation, "read_back", lambda table_VD, layout: coded.append(len(table_VD)) or read_back(table_VD, layout))
     for rows in (10_000, 200):
         monkeypatch.setattr(allocation, "LADDER_ROWS", rows)
         layout = allocate(front, "curvature", table, 12_000, "mixed", stored_basis=False)
@@ -224,6 +225,7 @@ def test_the_mean_width_of_a_large_table_is_chosen_on_some_of_its_rows(monkeypat
         error_VD = front.noise_FD[front.field_V] * front.lookups_V.unsqueeze(1) * (decoded(table, layout) - table).square()
         costs.append(float(error_VD.sum()))
     assert costs[1] < 1.1 * costs[0]
+    assert set(coded) == {2500, 193}  # the table of 2,500 rows is never coded only to see what that costs
 
 
 def test_mixed_widths_cost_less_than_one_width():
