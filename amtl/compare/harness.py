@@ -47,7 +47,7 @@ class Plan:
         methods: names; see `amtl.compare.methods`.
         widths: tables of one width that are trained beside those that fill the budgets.
         precision: that all methods write their numbers in, but those whose name says another.
-        code: what stands for the methods' code in the digest of a run.
+        code: what stands in the digest of a run for the methods' code, and for settings that the problem's digest does not cover.
     """
 
     methods: tuple[str, ...]

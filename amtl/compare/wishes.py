@@ -54,7 +54,7 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
         budgets=_budgets(wishes.budgets, dense_bytes(vocabulary.rows, dim)),
         seeds=tuple(range(seed, seed + wishes.seeds)),
         precision=wishes.precision,
-        code=methods_digest(),
+        code=digest_of([methods_digest(), settings.compress.tolerance.model_dump(mode="json")]),
         widths=fixed_widths(vocabulary, dim, wishes.precision),
     )
 

@@ -32,7 +32,7 @@ def worthwhile(
     shut_FL1 = ~torch.cat([torch.ones(len(open_FL), 1, dtype=torch.bool), open_FL], dim=1)
     big_FL1 = rows_FL1 > SMALL_BUCKET
     for field, rows in field_chunks(ends_F):
-        total_RL1 = (_lost(worth_VL[rows]) + price * bits_FL1[field]).masked_fill_(shut_FL1[field], torch.inf)
+        total_RL1 = (lost_worth(worth_VL[rows]) + price * bits_FL1[field]).masked_fill_(shut_FL1[field], torch.inf)
         total[field].append(total_RL1[~big_FL1[field, total_RL1.argmin(1)]])
     for field, parts in enumerate(total):
         if parts:
@@ -40,7 +40,7 @@ def worthwhile(
     return result_FL
 
 
-def _lost(worth_RL: Tensor) -> Tensor:
+def lost_worth(worth_RL: Tensor) -> Tensor:
     """Worth that a row at a level goes without, [R, L + 1]."""
     return torch.cat([worth_RL.flip(1).cumsum(1).flip(1), worth_RL.new_zeros(len(worth_RL), 1)], dim=1)
 

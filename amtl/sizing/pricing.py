@@ -44,7 +44,7 @@ def price(
     """Rotate the model's table into its balanced basis and price it there; predictions stay equal. The model ends on the CPU.
 
     Args:
-        shown_V: how often training shows each row. search: `search.sizes` says whether the twins are asked, too.
+        shown_V: how often training shows each row.
         also: further selectors to add to the front: `twins`, `single` (one MLP in their place), `magnitude`.
 
     Returns:
@@ -58,9 +58,9 @@ def price(
     table_VD = model.embedding.weight.detach()
     front = front_of(sample, table_VD, shown_V, len(train))
     report: dict[str, Any] = {"rows_read": sample.events, "levels": front.size_L1.tolist()}
-    learned = [name for name in LEARNED if name in also or (name == "twins" and search.sizes in ("auto", "twins"))]
     if "magnitude" in also:
         front = front.with_worth("magnitude", magnitude_worth(table_VD, field_V, front.size_L1))
+    learned = [name for name in LEARNED if name in also]
     if not learned:
         return front, report
     energies_VE = energy_profiles(sample, table_VD)

@@ -81,7 +81,7 @@ def find_sizes(
 
     Args:
         resume: folder for checkpoints of the joint training in paper mode.
-        also: further selectors for the front (`pricing.price`).
+        also: further selectors for the front (`pricing.price`); `search.sizes` says whether the twins are one.
     """
     shown_V = torch.from_numpy(vocabulary.exposures_V(settings.train.unknown_rate, len(train)))
     field_V = torch.from_numpy(vocabulary.fields_V)
@@ -89,5 +89,6 @@ def find_sizes(
         sizes_V, report = train_jointly(settings, shown_V, field_V, model, train, validation, resume, log)
         return Found(model, None, sizes_V, report)
     device, seed = pick_device(settings.train.device), settings.train.seed
-    front, report = price(model, field_V, shown_V, train, settings.search, seed, device, log, also)
+    asked = {*also, "twins"} if settings.search.sizes in ("auto", "twins") else also
+    front, report = price(model, field_V, shown_V, train, settings.search, seed, device, log, asked)
     return Found(model, front, None, {"mode": "budget", **report})

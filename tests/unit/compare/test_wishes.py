@@ -5,6 +5,7 @@ from amtl.compare.methods import ALL
 from amtl.compare.starts import Data
 from amtl.compare.wishes import Wishes, fixed_widths, methods_digest, plan_of, quick_data, settings_of
 from amtl.errors import ParamsError
+from amtl.params import ToleranceParams
 
 
 def plan(**wishes):
@@ -40,6 +41,16 @@ def test_all_methods_unless_some_are_named_and_seeds_from_the_workspaces_own():
 def test_a_wish_that_cannot_be_met_names_its_option(wishes, said):
     with pytest.raises(ParamsError, match=said):
         plan(**wishes)
+
+
+def test_another_tolerance_makes_other_runs():
+    """What loses nothing is preferred: the tolerance decides what a method chooses."""
+    given = toy()
+    compress = given.settings.compress.model_copy(update={"tolerance": ToleranceParams(auc=0.01)})
+    other = given.settings.model_copy(update={"compress": compress})
+    codes = {plan_of(Wishes("20%"), settings, given.vocabulary).code for settings in (given.settings, other)}
+    assert len(codes) == 2
+    assert plan(seeds=3).code in codes
 
 
 def test_fixed_widths_halve():

@@ -18,6 +18,7 @@ from amtl.packing.layout import Layout
 from amtl.packing.packed_embedding import PackedEmbedding, pack
 from amtl.packing.walk import RATIO, smallest_cut
 from amtl.params import ToleranceParams
+from amtl.sizing.pricing import rebase
 from amtl.sizing.sizes import find_sizes
 from amtl.training.control import make_control
 from amtl.training.loop import Trainer, predict
@@ -166,6 +167,14 @@ def test_deep_cuts_are_also_made_in_steps_and_never_exceed_the_budget(table):
     assert stepped.bytes <= budget
     assert table.tuning.calibration(served(stepped.model, stepped.layout)).measured == stepped.measured
     assert stepped.model is not table.model
+
+
+def test_on_the_way_down_only_the_selector_itself_is_asked_again(table, monkeypatch):
+    asked_again = []
+    monkeypatch.setattr(choice, "rebase", lambda *parts: asked_again.append(rebase(*parts)[0]) or (asked_again[-1], {}))
+    in_steps(table, table.propose("curvature", deep_budget(table)), deep_budget(table))
+    assert asked_again
+    assert all("twins" not in front.selectors for front in asked_again)
 
 
 def test_rounds_are_trainings_on_the_way(table, monkeypatch):

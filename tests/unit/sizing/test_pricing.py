@@ -14,8 +14,8 @@ CPU = torch.device("cpu")
 SMALL = {"steps": 30, "learning_rate": 0.03, "ladder": [0.6, 0.3], "frequency_groups": 4, "energy_groups": 4, "hidden": [16]}
 
 
-def priced(problem, model, how=price, also=(), **search):
-    settings = with_settings(problem, search={**SMALL, **search}).settings.search
+def priced(problem, model, how=price, also=()):
+    settings = with_settings(problem, search=SMALL).settings.search
     shown_V = torch.from_numpy(problem.vocabulary.exposures_V(0.01, len(problem.train)))
     return how(model, torch.from_numpy(problem.vocabulary.fields_V), shown_V, problem.train, settings, 0, CPU, silent, also)
 
@@ -28,7 +28,7 @@ def trained(backbone, dim=12):
 @pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
 def test_the_front_fits_the_table(backbone):
     problem, model = trained(backbone)
-    front, report = priced(problem, model, sizes="auto")
+    front, report = priced(problem, model, also=("twins",))
     rows, fields = problem.vocabulary.rows, len(problem.vocabulary.sizes)
     assert front.size_L1.tolist() == report["levels"] == list(range(13))
     assert front.costs_VL1.shape == (rows, 13)
@@ -48,18 +48,11 @@ def test_the_front_fits_the_table(backbone):
 
 def test_further_selectors_are_added_on_demand():
     problem, model = trained("mlp")
-    front, _ = priced(problem, model, sizes="curvature", also=("magnitude", "single"))
+    front, _ = priced(problem, model, also=("magnitude", "single"))
     assert set(front.selectors) == {"curvature", "rule", "uniform", "magnitude", "single"}
     assert torch.equal(front.worth_of("magnitude"), model.embedding.weight.detach().square())
     assert (front.worth_of("single") >= 0).all()
-    assert not torch.equal(front.worth_of("single"), priced(problem, model, sizes="twins")[0].worth_of("twins"))
-
-
-def test_only_the_twins_are_asked_for_the_twins_worth():
-    problem, model = trained("mlp")
-    front, report = priced(problem, model, sizes="curvature")
-    assert "twins" not in front.selectors
-    assert "rungs" not in report
+    assert not torch.equal(front.worth_of("single"), priced(problem, model, also=("twins",))[0].worth_of("twins"))
 
 
 def cut_to(front, model, worth_a_number):

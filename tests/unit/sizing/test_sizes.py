@@ -40,6 +40,15 @@ def test_the_search_ends_each_rung_near_its_share(searched):
     assert "rung 60%" in lines[0]
 
 
+@pytest.mark.parametrize(("sizes", "trained"), [("auto", True), ("twins", True), ("curvature", False), ("rule", False)])
+def test_the_twins_are_trained_where_their_sizes_are_asked_for(sizes, trained):
+    problem = with_settings(toy(), search={**SMALL, "steps": 5, "sizes": sizes})
+    parts = problem.settings, problem.vocabulary, problem.model(), problem.train, problem.validation
+    found = find_sizes(*parts, None, silent)
+    assert ("twins" in found.front.selectors) == trained
+    assert ("rungs" in found.report) == trained
+
+
 def test_the_searched_model_predicts_at_full_size_what_the_trained_one_did(searched):
     problem, before, found, _ = searched
     tolerance = 1e-4 if problem.config.backbone == "mlp" else 2e-3
