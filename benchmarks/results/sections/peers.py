@@ -61,18 +61,25 @@ def _cell(runs: Runs) -> str:
 
 
 def verdict(found: dict[tuple[str, float], Runs], labels: Sequence[str], saved: float) -> str:
-    """Whether `auto` is at or above every peer's mean AUC at a saving; ties within one standard error count."""
+    """Whether `auto` is at or above every peer's mean AUC at a saving, and its own candidates'; ties within one standard error count."""
     ours = found[AUTO, saved]
-    margins = {label: paired(ours, found[label, saved]) for label in labels if label not in (*OURS, *CANDIDATES)}
-    rivals = {label: margin for label, margin in margins.items() if margin}
+    margins = {label: margin for label in labels if label not in OURS and (margin := paired(ours, found[label, saved]))}
+    rivals = {label: margin for label, margin in margins.items() if label not in CANDIDATES}
     if not rivals:
         return f"At {percent(saved, 0)}: {NOT_RUN}."
-    ahead = [label for label, differences in rivals.items() if mean(differences) < -standard_error(differences)]
+    better = _ahead({label: margin for label, margin in margins.items() if label in CANDIDATES})
+    missed = f" Of its own candidates {better} would have been better." if better else ""
+    if ahead := _ahead(rivals):
+        return f"At {percent(saved, 0)} `auto` is **behind {ahead}**.{missed}"
     closest = min(rivals, key=lambda label: mean(rivals[label]))
-    if ahead:
-        return f"At {percent(saved, 0)} `auto` is **behind {listed(ahead)}** (by {signed(-mean(rivals[closest]))} AUC at most)."
-    margin = signed(mean(rivals[closest]))
-    return f"At {percent(saved, 0)} `auto` is at or above all {len(rivals)} peers; the nearest is {closest} ({margin} AUC)."
+    nearest = f"the nearest is {closest} ({signed(mean(rivals[closest]))} AUC)"
+    return f"At {percent(saved, 0)} `auto` is at or above all {len(rivals)} peers; {nearest}.{missed}"
+
+
+def _ahead(margins: dict[str, list[float]]) -> str:
+    """Who is ahead of `auto` by more than one standard error, and by how much."""
+    ahead = [f"{label} ({signed(-mean(by))} AUC)" for label, by in margins.items() if mean(by) < -standard_error(by)]
+    return listed(ahead) if ahead else ""
 
 
 def paired(ours: Runs, theirs: Runs) -> list[float]:

@@ -11,7 +11,7 @@ from benchmarks.results import __main__ as command
 from benchmarks.results import page, plan, runner
 from benchmarks.results.days import PORTIONS, Portions, like_frequent
 from benchmarks.results.experiment import Experiment, Store
-from benchmarks.results.sections import no_loss, peers
+from benchmarks.results.sections import no_loss, paper, peers
 
 SCOPE = plan.Scope(sets=("ml-1m",), day_sets=(), seeds=2, min_counts=(1,))
 MACHINE = {"processor": "a", "cores": "2", "python": "3.11", "torch": "2", "date": "2026-01-02", "gpu": "none"}
@@ -128,6 +128,38 @@ def test_a_tie_within_one_standard_error_is_no_defeat(theirs, words):
     ours = {seed: {"test": {"auc": 0.8}} for seed in (0, 1)}
     rival = {seed: {"test": {"auc": auc}} for seed, auc in enumerate(theirs)}
     assert words in peers.verdict({(peers.AUTO, 0.9): ours, ("mde", 0.9): rival}, ["mde"], 0.9)
+
+
+def test_a_candidate_that_was_not_chosen_and_is_better_on_test_is_named():
+    by_auc = {peers.AUTO: 0.8, "mde": 0.7, "twins": 0.81, "rule": 0.79}
+    found = {(label, 0.9): {0: {"test": {"auc": auc}}} for label, auc in by_auc.items()}
+    said = peers.verdict(found, list(by_auc), 0.9)
+    assert "at or above all 1 peers; the nearest is mde" in said
+    assert "Of its own candidates twins (+0.0100 AUC) would have been better." in said
+
+
+@pytest.mark.parametrize(
+    ("saved", "auc", "logloss", "initial", "verdict"),
+    [
+        (0.61, 0.7996, 0.5, "full", "yes"),
+        (0.59, 0.9, 0.5, "full", "no"),
+        (0.61, 0.79, 0.5, "full", "no"),
+        (0.61, 0.8, 0.502, "full", "no"),
+        (0.61, 0.8, 0.5, "flat", "no"),
+    ],
+)
+def test_memory_counts_as_saved_only_where_nothing_is_lost_and_sizes_began_full(saved, auc, logloss, initial, verdict):
+    def find(run):
+        if run.kind == "start":
+            return Finished(None)(run)
+        if run.kind == "paper" and run.seed == 0 and (run.choice["start"], run.choice["initial"]) == ("cold", initial):
+            sizes = {"mean_size": 1.0, "kept_share": 0.9}
+            test = {"auc": auc, "logloss": logloss}
+            return {"test": test, "saved": saved, "bytes": 9, "sizes_at_initialisation": sizes, "sizes": sizes, "rank_correlation": {}}
+        return None
+
+    (line,) = (line for line in paper.values(SCOPE, find).splitlines() if "60% of the memory" in line)
+    assert line.split("|")[-2].strip().split(":")[0] == verdict
 
 
 @pytest.mark.parametrize(("linear", "warned"), [(0.8, True), (0.79, False)])
