@@ -123,11 +123,12 @@ def smallest(scope: Scope, name: str, seed: int, precision: str, min_count: int 
 
 def no_loss(scope: Scope, seed: int, min_count: int, find: Find) -> Iterator[Experiment]:
     """Section 1: the smallest of our tables that loses nothing, beside ever narrower fixed ones."""
-    for name in scope.sets:
-        control = start(scope, name, seed, min_count)
-        yield control
-        first = seed == 0 and min_count == scope.min_counts[0]
-        yield from (smallest(scope, name, seed, precision, min_count) for precision in (PRECISIONS if first else PRECISIONS[:1]))
+    controls = {name: start(scope, name, seed, min_count) for name in scope.sets}
+    first = seed == 0 and min_count == scope.min_counts[0]
+    for name, control in controls.items():
+        yield from (control, smallest(scope, name, seed, PRECISIONS[0], min_count))
+    for name, control in controls.items():
+        yield from (smallest(scope, name, seed, precision, min_count) for precision in PRECISIONS[1:] if first)
         yield from walk(widths(scope, name, seed, min_count), control, find)
 
 

@@ -25,7 +25,7 @@ from amtl.sources.source import Source
 from amtl.sources.writing import write_days
 
 def stop(rows):
-    print("reading", flush=True)
+    print("reading\\n", end="", flush=True)
     signal.pause()
 
 source = Source({"label": "click", "fields": [{"name": "user"}]}, pl.scan_parquet(sys.argv[1]), ())

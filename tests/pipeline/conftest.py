@@ -23,7 +23,7 @@ SMALL = {
     "validate": {"min_rows": 100},
     "train": {"dim": 8, "hidden": [16], "epochs": 2, "batch_size": 256},
     "search": {"hidden": [8], "buckets": 8, "epochs": 1, "ladder": [0.5, 0.2]},
-    "compress": {"finetune": {"epochs": 1}},
+    "compress": {"budget": "40%", "precision": "fp32", "finetune": {"epochs": 1}},
     "gate": {"min_auc": 0.4, "max_drop_fixed": 0.5, "max_drop_champion": 0.5},
 }
 """Changes of params.yaml that make a run a matter of seconds, and its verdict PROMOTE unless it is much worse."""

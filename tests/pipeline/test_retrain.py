@@ -114,6 +114,7 @@ def test_a_comparison_leaves_a_report_a_table_and_a_run_and_goes_on_where_it_was
 
 def test_the_next_day_is_the_only_one_looked_at_and_training_starts_from_the_champion(workspace, first):
     champion = registry.champion("sample")
+    workspace.change(compress={"budget": "20%"})  # a smaller table is promoted, whatever another day does to so small a model
     assert workspace.amtl("sample", "--next-day").code == 0
     arrived = workspace.amtl("retrain")
     assert arrived.code == 0, arrived.err
@@ -127,7 +128,7 @@ def test_the_next_day_is_the_only_one_looked_at_and_training_starts_from_the_cha
     assert pinned["parent"]["version"] == champion.number
     assert pinned["data"] == yaml.safe_load((workspace.root / "data.dvc").read_text())["outs"][0]["md5"]
     assert len(workspace.versions()) == 3
-    assert workspace.versions()[-1].tags["amtl.verdict"] in {"PROMOTE", "HOLD", "REJECT"}
+    assert workspace.versions()[-1].tags["amtl.verdict"] == "PROMOTE"
     assert workspace.versions()[-1].tags["amtl.parent"] == f"sample version {champion.number}"
     assert is_clean(workspace.root)
 
