@@ -1,7 +1,8 @@
 """What others do about large tables, one module a method; each cites its paper and names every deviation.
 
-All have one deviation in common: they train by `Task.train` or `Task.finetune`, as the product's own tables do, and all but `fixed` learn
-from the control as well.
+All have one deviation in common: they train by `Task.train` or `Task.finetune`, the latter with the settings of the product's own tables,
+and all but `fixed` learn from the control as well. One difference is left: peers' numbers are coded after training, ours also in it
+(`amtl.packing.coded_embedding`).
 """
 
 from __future__ import annotations

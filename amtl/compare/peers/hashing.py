@@ -3,8 +3,8 @@
 Field f has m_f rows, value i takes row i mod m_f. Every field has at most m rows, so that small fields stay whole; m is the
 largest within the budget.
 
-Deviations: no sign hash, as is usual for embeddings. The hash is the value's place by frequency modulo m_f, so the most frequent values
-never meet each other, which is better than a random hash.
+Deviations: no sign hash, as is usual for embeddings. The hash is the value's row modulo m_f. The vocabulary numbers the values that came
+together by frequency, so the most frequent ones never meet each other, which is better than a random hash.
 
 Shapes: V values, F fields, H stored rows, D dimensions, M looked-up values.
 """
