@@ -5,8 +5,8 @@ under hashing no two values share theirs. Fields whose two tables would not be s
 serves all fields, the smallest within the budget; a field takes no more than the root of its values, where its tables are smallest.
 
 Deviations: values that came together are numbered by frequency, so that those which share a quotient are about equally frequent; the
-paper's numbers are arbitrary. Initial numbers are normal with the deviation sqrt(init_std), so that products start as all other tables do; the
-paper draws both uniformly from +-1 / sqrt(values). What lies between the tables of c and of c - 1 is left over.
+paper's numbers are arbitrary. Initial numbers are normal with the deviation sqrt(init_std), so that products start as all other tables
+do; the paper draws both uniformly from +-1 / sqrt(values). What lies between the tables of c and of c - 1 is left over.
 
 Shapes: V values, F fields, D dimensions, M looked-up values.
 """
