@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from amtl.files import publish_text, read_json
-from benchmarks.results.tables import spread
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -28,7 +27,6 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     for name, section in (
         ("step", _step),
         ("pipeline", _pipeline),
-        ("movielens", _movielens),
         ("loading", _loading),
         ("ingest", _ingest),
         ("counting", _counting),
@@ -76,24 +74,6 @@ def _pipeline(raw: dict[str, Any], file: str) -> str:
 By stage: {stages}; the rest is Prefect's temporary server, the registry and the report. Result: AUC {metrics["auc"]:.4f}, fixed width
 {metrics["auc_fixed"]:.4f}, one-hot logistic regression {metrics["auc_logistic"]:.4f}, {metrics["saved"]:.1%} of the table's bytes saved, mean size
 {metrics["mean_size"]:.2f} of 16.
-"""
-
-
-def _movielens(raw: dict[str, Any], file: str) -> str:
-    rows = []
-    for kind in dict.fromkeys(run["split"] for run in raw["results"]):
-        runs = [run["metrics"] for run in raw["results"] if run["split"] == kind]
-        cells = (spread([run[key] for run in runs]) for key in ("auc", "auc_fixed", "auc_logistic"))
-        rows.append(f"| {kind} | {len(runs)} | {' | '.join(cells)} | {statistics.mean(run['saved'] for run in runs):.1%} |")
-    return f"""## MovieLens-100K through the whole pipeline
-
-`python -m benchmarks.movielens --data FOLDER --out FILE`, {_machine(raw)}. The settings of params.yaml, label rating >= 4, budget 40% in fp32. Split by time: the newest 10% of ratings are
-test; random: a hash of the row. The logistic regression is trained on the same rows (C = 1, not tuned). Test AUC, mean ± standard deviation over seeds; about
-.004 on 10,000 test rows is within sampling noise of a single split, and the fields were chosen with the test AUC in sight.
-
-| split | seeds | amtl | fixed width | one-hot logistic regression | table bytes saved |
-|---|---|---|---|---|---|
-{chr(10).join(rows)}
 """
 
 
