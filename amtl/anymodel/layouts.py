@@ -44,7 +44,7 @@ def packed_bytes(table: Measured, layout: Layout) -> int:
     """Bytes of all that the packed table is read from."""
     basis = 0 if table.basis_DD is None else int(layout.sizes_K.max()) * layout.dim
     counts = smallest(layout.rows_K).nbytes + smallest(layout.sizes_K).nbytes
-    numbers = int(layout.bytes_of_rows().sum().ceil())
+    numbers = int(layout.bytes_K.sum().ceil())
     return numbers + counts + basis + index_bytes(layout.rows_K)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from amtl.errors import ParamsError
@@ -87,6 +88,8 @@ def _obstacle(model: nn.Module, table: Table) -> str | None:
             return f"forward hooks are registered on {name!r}"
     if not table.weight_VD.is_floating_point() or table.weight_VD.is_meta:
         return f"its weight is {table.weight_VD.dtype} on the device {table.weight_VD.device}"
+    if table.weight_VD.numel() and not bool(torch.isfinite(torch.stack(torch.aminmax(table.weight_VD.detach()))).all()):
+        return "it holds numbers that are not finite"
     owners = {f"{name}.weight" for name in table.readers}
     tied = [name for name, weight in model.named_parameters(remove_duplicate=False) if weight is table.weight_VD and name not in owners]
     tied = [name for name in tied if model.get_submodule(name.rpartition(".")[0]) not in table.readers.values()]

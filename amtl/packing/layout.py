@@ -115,7 +115,8 @@ class Layout:
         row_bits_K = self.bits_KD.long().sum(1)
         return file_bytes(self.kind, self.rows_K, self.sizes_K, row_bits_K, self.widest_F if stored_basis else None, self.dim)
 
-    def bytes_of_rows(self) -> Tensor:
+    @property
+    def bytes_K(self) -> Tensor:
         """Bytes of each bucket's numbers, scales and widths, float64 [K]; what is left of the file is header, counts and basis."""
         return code_counts(self.rows_K, self.bits_KD.long().sum(1), 8) + self.sizes_K * dimension_bytes(self.kind)
 

@@ -57,6 +57,12 @@ def parametrized():
     return nn.ModuleDict({"table": torch.nn.utils.parametrizations.weight_norm(nn.Embedding(9, 4))})
 
 
+def diverged():
+    weight = torch.ones(9, 4, dtype=torch.bfloat16)
+    weight[8, 1] = torch.nan
+    return nn.ModuleDict({"table": nn.Embedding.from_pretrained(weight)})
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
@@ -67,6 +73,7 @@ def parametrized():
         (tied(), "tied to the parameter 'out.weight'"),
         (hooked(), "forward hooks are registered on 'table'"),
         (parametrized(), "is computed"),
+        (diverged(), "'table' cannot be packed: it holds numbers that are not finite"),
     ],
 )
 def test_what_cannot_be_packed_is_refused_by_name(model, reason):
