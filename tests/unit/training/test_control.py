@@ -72,6 +72,14 @@ def test_what_ruins_the_model_is_not_chosen(trained, monkeypatch, finetune, chos
         assert changed <= {"backbone.layers.3.weight", "backbone.layers.3.bias"}  # calibrated
 
 
+def test_the_control_s_own_copy_learns_from_whole_events(trained, monkeypatch):
+    """Of recombined events a copy already says what its teacher does: labels and teacher together are all that can teach it."""
+    settings, real = [], Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self, *parts: settings.append(self.settings) or real(self, *parts))
+    make_control(trained, tuning(compress={"finetune": {**FINETUNE, "epochs": 1, "recombined": 0.3, "distillation": 0.5}}))
+    assert [(fit.distillation, fit.recombined) for fit in settings[1:]] == [(0.5, 0.0)]
+
+
 def test_the_distilled_candidate_learns_from_the_fine_tuned_one(trained, monkeypatch):
     seen = []
     real = Tuning.run
