@@ -5,8 +5,9 @@ import torch
 from toy import silent, toy, with_settings
 
 from amtl.model.masked_embedding import MaskedEmbedding
+from amtl.sizing.costs import Sample
 from amtl.sizing.front import UNSEEN
-from amtl.sizing.pricing import price, rebase
+from amtl.sizing.pricing import front_of, price, rebase
 from amtl.training.loop import predict
 from amtl.training.train import train
 
@@ -44,6 +45,14 @@ def test_the_front_fits_the_table(backbone):
         worth = front.worth_of(selector)
         assert worth.shape == (rows, 12)
         assert worth.min() >= 0
+
+
+def test_a_row_without_history_counts_as_half_an_occurrence_of_its_own_trained_row():
+    sample = Sample(torch.zeros(3, dtype=torch.int64), 1, torch.tensor([0, 1, 2]))
+    sample.gram_FDD[0], sample.lookups_F[0] = torch.eye(2).double(), 1
+    front = front_of(sample, torch.tensor([[3.0, 0.0], [2.0, 1.0], [0.0, 1.0]]), torch.tensor([4.0, 0.0, 1.0]), 10)
+    torch.testing.assert_close(front.lookups_V, torch.tensor([0.4, 0.05, 0.1]))
+    torch.testing.assert_close(front.costs_VL1[1], 0.05 * torch.tensor([2.5, 0.5, 0.0]))
 
 
 def test_further_selectors_are_added_on_demand():
