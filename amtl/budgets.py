@@ -23,9 +23,9 @@ def parse_budget(budget: float | int | str, dense_bytes: int) -> int:
     if isinstance(budget, str):
         match = re.fullmatch(r"\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%|[KMG]?i?B)?\s*", budget, re.IGNORECASE | re.ASCII)
         value = float(match[1]) if match else math.inf
-        if not match or value > 1e18:
+        unit = (match[2] or "").upper() if match else ""
+        if not match or value > (100 if unit == "%" else 1e18):
             raise ValueError(f"{short(budget)} is not {hint}")
-        unit = (match[2] or "").upper()
         if unit == "%":
             return parse_budget(value / 100, dense_bytes)
         if unit:
