@@ -30,7 +30,7 @@ class Metric(NamedTuple):
 METRICS = {
     "auc": Metric("AUC, packed table", "auc", "what is served"),
     "auc_masked": Metric("AUC, masked table", "auc", "the same sizes before packing"),
-    "auc_fixed": Metric("AUC, fixed width", "auc", "every value at full width, identical fine-tuning"),
+    "auc_fixed": Metric("AUC, fixed width", "auc", "every value at full width; as trained, fine-tuned or distilled, the best on validation"),
     "auc_logistic": Metric("AUC, logistic regression", "auc", "one-hot, without embeddings"),
     "auc_parent": Metric("AUC, parent", "auc", "the version this run started from"),
     "logloss": Metric("Log loss, packed table", "nats", "mean a row; lower is better"),
@@ -323,7 +323,9 @@ def _is_number(value: Any) -> bool:
 def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, Mapping):
+        return " ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
+    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

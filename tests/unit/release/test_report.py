@@ -44,7 +44,7 @@ EVALUATION: dict[str, Any] = {
         "fields": {"field0": {"carried": 900, "new": 100, "dropped": 7, "rows": 1000}},
         "parent": {"name": "sample", "version": 3, "digest": "ab" * 32},
     },
-    "search": {"rows_read": 400, "loss": math.nan, "ladder": [0.6, 0.4]},
+    "search": {"rows_read": 400, "loss": math.nan, "ladder": [0.6, 0.4], "rungs": [{"kept": 0.4033387899, "share": 0.4}]},
     "control": {"chosen": "fine-tuned", "validation": {"auc": 0.81, "logloss": 0.4}},
     "selector": "rule",
     "mean_bits": 4.25,
@@ -170,6 +170,7 @@ def test_the_card_is_markdown_with_the_metrics_and_the_lineage() -> None:
     assert card.startswith("# ")
     assert "| AUC, packed table | 0.7812 | what is served |" in card
     assert "| note | a \\| b |" in card
+    assert "| rungs | kept 0.403339 share 0.4 |" in card
     assert "| skipped: 2026-01-02 | counted &lt;twice> |" in card
     for table in re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
