@@ -1,5 +1,6 @@
 """A basis as reflectors: orthonormal whatever the codes, near to what was given, found again from its rows."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,6 +41,15 @@ def test_rows_are_those_given_up_to_sign_and_rounding(basis):
 @given(bases)
 def test_what_was_written_is_found_again_from_single_precision(basis):
     codes = reflectors(basis)
+    assert torch.equal(reflectors(rows_of(codes).float()), codes)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_row_that_begins_with_zero_is_found_again(seed):
+    """Rounding must not take its reflection across zero: its sign would be taken for the other one."""
+    made = torch.randn(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    made[0, 0] = 0.0
+    codes = reflectors(torch.linalg.qr(made.T)[0].T)
     assert torch.equal(reflectors(rows_of(codes).float()), codes)
 
 
