@@ -205,7 +205,11 @@ def compare(
     from amtl.comparison import compare as run
 
     with _workspace() as root, files.workspace_lock(root):
-        advice = run(params.load(root / "params.yaml"), Wishes(budgets, methods, seeds, precision, quick), workers, out)
+        try:
+            advice = run(params.load(root / "params.yaml"), Wishes(budgets, methods, seeds, precision, quick), workers, out)
+        except KeyboardInterrupt:
+            typer.echo("stopped; finished runs are kept, the same command goes on", err=True)
+            raise
     for line in (advice.sentence, *advice.warnings):
         typer.echo(line)
     typer.echo(f"report: {out / 'report.html'}")

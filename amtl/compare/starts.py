@@ -92,6 +92,7 @@ def _trained(settings: Params, data: Data, base: CTRModel | None, log: Callable[
         log(f"seed {settings.train.seed}: training the full-width table")
         base = train(settings, data.vocabulary, data.train, data.validation, None, None, log).model
     weights = _copied(base)
+    log(f"seed {settings.train.seed}: fine-tuning the full-width control")
     control = make_control(base, tuning_for(settings, data.vocabulary, data.train, data.validation, log)).model
     log(f"seed {settings.train.seed}: what every value is worth at every size")
     taught = _copied(control)

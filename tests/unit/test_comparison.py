@@ -42,6 +42,16 @@ def test_before_there_is_a_trained_table_it_says_what_to_run(amtl, tmp_path):
     assert not (tmp_path / "build" / "compare").exists()
 
 
+def test_who_interrupts_learns_that_nothing_is_lost(amtl, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("amtl.comparison.compare", interrupted)
+    code, said = amtl("compare")
+    assert code == 130
+    assert "the same command goes on" in said
+
+
 def test_a_wrong_option_is_named(amtl):
     code, said = amtl("compare", "--seeds", "0")
     assert code == 2
