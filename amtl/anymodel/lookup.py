@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from amtl.anymodel.tables import Lookup
-from amtl.sizing.basis import CODES
+
+CODES = 127
+"""A basis is stored as int8: its numbers are codes over this."""
 
 
 class RotatedTable(nn.Module):

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from amtl.anymodel.lookup import CODES
 from amtl.anymodel.tables import Table
 from amtl.anymodel.trace import Lookups, Trace
 from amtl.errors import ParamsError
-from amtl.sizing.basis import CODES, balanced_basis
+from amtl.sizing.basis import balanced_basis
 from amtl.sizing.costs import Looked, Sample, row_costs
 from amtl.sizing.front import UNSEEN, Front
 from amtl.sizing.levels import size_levels

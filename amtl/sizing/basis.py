@@ -22,7 +22,6 @@ from amtl.model.ctr_model import CTRModel
 from amtl.sizing.costs import field_chunks
 from amtl.sizing.reflectors import storable
 
-CODES = 127
 FAINT = 1e-3
 """Occurrences that every row has beside its own in the second moment: rows without history belong to the field too."""
 

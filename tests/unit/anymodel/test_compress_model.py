@@ -5,9 +5,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch_models import TwoTables, batches, events, predicted, two_tables
 
 import amtl
-from amtl.anymodel.lookup import TableBag, TableLookup
+from amtl.anymodel.lookup import CODES, TableBag, TableLookup
 from amtl.errors import BudgetError, ParamsError
-from amtl.sizing.basis import CODES
 
 WHOLE = 10**9
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from amtl.anymodel.lookup import RotatedTable, stand_in
-from amtl.sizing.basis import CODES
+from amtl.anymodel.lookup import CODES, RotatedTable, stand_in
 
 ROWS, DIM = 11, 4
 
