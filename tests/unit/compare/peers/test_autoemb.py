@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from amtl.compare.peers import autoemb
 from amtl.compare.peers.autoemb import (
     Candidate,
     SoftChoice,
-    autoemb,
     chosen_widths,
     search,
     step_controllers,
@@ -14,6 +14,7 @@ from amtl.compare.peers.autoemb import (
 )
 from amtl.compare.peers.blocks import BlockEmbedding
 from amtl.errors import BudgetError
+from amtl.training.loop import Trainer
 
 WIDTHS = [1, 2, 6]
 FIELD_V = torch.tensor([0] * 5 + [1] * 7)
@@ -68,6 +69,18 @@ def test_the_search_moves_weights_and_controllers(task):
     assert torch.allclose(log_weights_VW.exp().sum(1), torch.ones(task.vocabulary.rows))
 
 
+def test_weights_learn_on_training_rows_and_controllers_on_validation_rows(task, monkeypatch):
+    seen = {"weights": [], "controllers": []}
+    step, step_of_controllers = Trainer.step, autoemb.step_controllers
+    monkeypatch.setattr(Trainer, "step", lambda self, batch: seen["weights"].append(batch.ids_BF) or step(self, batch))
+    monkeypatch.setattr(autoemb, "step_controllers", lambda *a: seen["controllers"].append(a[-1].ids_BF) or step_of_controllers(*a))
+    search(task, WIDTHS)
+    for who, rows in (("weights", task.training_rows), ("controllers", task.validation_rows)):
+        known, shown = ({tuple(row) for row in ids.tolist()} for ids in (rows.ids_BF, torch.cat(seen[who])))
+        assert shown <= known
+    assert len(seen["weights"]) == len(seen["controllers"])
+
+
 def test_blocks_are_the_pairs_that_occur():
     choice_V = torch.tensor([0, 0, 2, 0, 2, 1, 1, 1, 1, 1, 1, 1])
     block_V, blocks = used_blocks(FIELD_V, choice_V, 3)
@@ -102,7 +115,7 @@ def test_less_than_the_narrowest_is_refused():
 
 
 def test_the_made_table_has_the_bytes_it_claims(task):
-    made = autoemb(task, 900, "fp32")
+    made = autoemb.autoemb(task, 900, "fp32")
     parts = made.model.embedder.lookup.parts
     assert made.bytes == sum(weight.numel() for weight in parts.parameters()) * 4 + len(parts) * 4
     assert not any(isinstance(module, nn.BatchNorm1d) for module in parts.modules())
