@@ -169,6 +169,15 @@ def test_deep_cuts_are_also_made_in_steps_and_never_exceed_the_budget(table):
     assert stepped.model is not table.model
 
 
+def test_what_is_settled_is_calibrated_for_the_numbers_that_are_served(table):
+    overconfident = copy.deepcopy(table.model)
+    overconfident.backbone.rescale(3.0, 0.5)
+    proposed = propose("curvature", overconfident, table.front, 1500, "int8", table.tuning)
+    made = settled(proposed, table.tuning)
+    assert table.tuning.judge(served(made.model, made.layout)) == pytest.approx(made.measured, abs=1e-5)
+    assert table.tuning.judge(served(overconfident, made.layout))["logloss"] > made.measured["logloss"] + 0.01
+
+
 def test_on_the_way_down_only_the_selector_itself_is_asked_again(table, monkeypatch):
     asked_again = []
     monkeypatch.setattr(choice, "rebase", lambda *parts: asked_again.append(rebase(*parts)[0]) or (asked_again[-1], {}))
