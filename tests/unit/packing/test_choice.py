@@ -13,6 +13,7 @@ from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import choice, walk
 from amtl.packing.choice import Goal, Table, best_cut, in_steps, proposals
+from amtl.packing.coded_embedding import CodedEmbedding
 from amtl.packing.cut import cut, decoded, finetuned, propose, served, settled
 from amtl.packing.layout import Layout
 from amtl.packing.packed_embedding import PackedEmbedding, pack
@@ -121,6 +122,16 @@ def test_fine_tuning_starts_from_the_cut_table_and_can_only_gain_on_the_masked_m
     assert tuned.layout is proposed.layout
     tails = torch.arange(6) >= proposed.layout.sizes_V.unsqueeze(1)
     assert not tuned.model.embedding.weight[tails].any()
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", MaskedEmbedding), ("int8", CodedEmbedding), ("mixed", CodedEmbedding)])
+def test_fine_tuning_looks_up_what_will_be_served(table, monkeypatch, precision, kind):
+    lookups, real = [], Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self, *parts: lookups.append(self.model.embedder.lookup) or real(self, *parts))
+    proposed = asked(table, precision=precision).propose("rule", 2000)
+    tuned = finetuned(proposed, table.model, untrained(table).tuning)
+    assert [type(lookup) for lookup in lookups] == [kind]
+    assert tuned.history[0]["score"] == pytest.approx(proposed.measured["score"], abs=1e-5)
 
 
 def test_the_best_on_validation_wins_and_each_that_was_judged_is_told(table):
