@@ -200,11 +200,11 @@ def compare(
 
     A finished run is kept: interrupted, the same command goes on where it stopped.
     """
-    from amtl import params
-    from amtl.compare.wishes import Wishes
-    from amtl.comparison import compare as run
-
     with _workspace() as root, files.workspace_lock(root):
+        from amtl import params  # not before: torch reads how its threads are to wait when it is imported
+        from amtl.compare.wishes import Wishes
+        from amtl.comparison import compare as run
+
         try:
             advice = run(params.load(root / "params.yaml"), Wishes(budgets, methods, seeds, precision, quick), workers, out)
         except KeyboardInterrupt:

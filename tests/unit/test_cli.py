@@ -1,6 +1,8 @@
 """The command line's surface: every command explains itself, and a user's mistake is one line."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -40,3 +42,20 @@ def test_inspect_names_what_is_missing(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main()
     assert "manifest.json is missing" in capsys.readouterr().err
+
+
+def test_torch_is_imported_in_the_environment_of_the_workspace():
+    """It reads only then how its threads are to wait for one another; spinning, they are many times slower beside other work."""
+    script = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from amtl import cli\n"
+        "def entered():\n"
+        "    print('torch' in sys.modules)\n"
+        "    raise SystemExit\n"
+        "cli._workspace = entered\n"
+        "for arguments in (['retrain'], ['compare'], ['promote'], ['rollback'], ['sample']):\n"
+        "    print(CliRunner().invoke(cli.app, arguments).output, end='')\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.split() == ["False"] * 5
