@@ -197,6 +197,17 @@ def test_on_the_way_down_only_the_selector_itself_is_asked_again(table, monkeypa
     assert all("twins" not in front.selectors for front in asked_again)
 
 
+def test_steps_fall_to_the_budget_in_equal_ratios(table, monkeypatch):
+    budget, asked_for, real = deep_budget(table), [], choice.allocate
+    monkeypatch.setattr(choice, "DEEP", 0.5)
+    monkeypatch.setattr(choice, "allocate", lambda *parts: asked_for.append(parts[3]) or real(*parts))
+    target = table.propose("curvature", budget)
+    in_steps(table, target, budget)
+    ratio = (choice.DEEP / target.kept) ** (1 / len(asked_for))
+    assert len(asked_for) > 1
+    assert asked_for == [int(budget * ratio**left) for left in range(len(asked_for), 0, -1)]
+
+
 def test_rounds_are_trainings_on_the_way(table, monkeypatch):
     budget, counted = deep_budget(table), fits(monkeypatch)
     target = table.propose("curvature", budget)
