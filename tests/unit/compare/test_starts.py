@@ -42,13 +42,16 @@ def test_the_digest_follows_all_that_decides_a_start(given, made, monkeypatch):
     first, cache = made
     settings, data = given
     monkeypatch.setattr(starts, "_kept", lambda folder: first.task.starts)
+    finetune = settings.compress.finetune.model_copy(update={"distillation": 0.9})
+    taught = settings.model_copy(update={"compress": settings.compress.model_copy(update={"finetune": finetune})})
     others = [
         problem(settings, data, cache, silent, code="2"),
+        problem(taught, data, cache, silent, code="1"),
         problem(settings, data, cache, silent, first.task.base, code="1"),
         problem(settings.model_copy(update={"train": settings.train.model_copy(update={"seed": 5})}), data, cache, silent, code="1"),
         problem(settings, Data(data.vocabulary, data.train, data.validation, data.train), cache, silent, code="1"),
     ]
-    assert len({first.digest, *(other.digest for other in others)}) == 5
+    assert len({first.digest, *(other.digest for other in others)}) == 6
     budget = settings.model_copy(update={"compress": settings.compress.model_copy(update={"budget": 0.01})})
     assert problem(budget, data, cache, silent, code="1").digest == first.digest
 
