@@ -1,8 +1,9 @@
 """Widths by a rule on cardinality: mixed dimension embeddings (Ginart et al. 2019, arXiv 1909.11810).
 
 Field f with n_f values has the width d_f = base (n_min / n_f)^alpha, at least 1 (the paper's algorithm with p_f = 1 / n_f; the
-base goes to the smallest field), and a linear projection without bias from d_f to the base where it is narrower. The temperature
-alpha is given; the base, at which the model is built, is the largest within the budget.
+base goes to the smallest field), and a linear projection without bias from d_f to the base where it is narrower. The base, at
+which the model is built, is the largest within the budget at the paper's temperature; where even the full width leaves bytes
+unused, the temperature falls to the lowest at which it fits.
 
 Deviations: blocks are whole fields (the paper's popularity blocks within a field are left out, as in its released code for
 click models). Widths are not rounded to powers of two. Initial numbers are normal like those of all other tables here,
@@ -21,6 +22,8 @@ from amtl.compare.task import Contender, Task
 
 ALPHA = 0.3
 """Temperature; the paper's recommendation."""
+COOLER = [step / 100 for step in range(30)]
+"""Lower temperatures, from equal widths on."""
 
 
 def widths_at(rows_F: list[int], base: int, alpha: float) -> list[int]:
@@ -32,6 +35,21 @@ def mixed_bytes(rows_F: list[int], widths_F: list[int], base: int, precision: st
     """Bytes of all tables and projections."""
     tables = sum(stored_bytes(rows, width, precision) for rows, width in zip(rows_F, widths_F, strict=True))
     return tables + sum(linear_bytes(width, base, False, precision) for width in widths_F if width < base)
+
+
+def fitted(rows_F: list[int], dim: int, budget: int, precision: str) -> tuple[int, float]:
+    """The base, at most D, and the temperature that use a budget best.
+
+    Raises:
+        BudgetError: width 1 everywhere is over the budget.
+    """
+
+    def total(base: int, alpha: float) -> int:
+        return mixed_bytes(rows_F, widths_at(rows_F, base, alpha), base, precision)
+
+    base = largest_within(budget, dim, lambda base: total(base, ALPHA), "mde")
+    lowest = next((alpha for alpha in COOLER if total(dim, alpha) <= budget), ALPHA) if base == dim else ALPHA
+    return base, lowest
 
 
 class Projected(nn.Module):
@@ -58,22 +76,19 @@ class Projected(nn.Module):
 
 
 def mde(task: Task, budget: int, precision: str) -> Contender:
-    """Mixed dimensions at the paper's temperature, trained like all others.
+    """Mixed dimensions, trained like all others.
 
     Raises:
         BudgetError: width 1 everywhere is over the budget.
     """
     rows_F = list(task.vocabulary.sizes.values())
-
-    def total(base: int) -> int:
-        return mixed_bytes(rows_F, widths_at(rows_F, base, ALPHA), base, precision)
-
-    base = largest_within(budget, task.config.dim, total, "mde")
-    widths_F = widths_at(rows_F, base, ALPHA)
+    base, alpha = fitted(rows_F, task.config.dim, budget, precision)
+    widths_F = widths_at(rows_F, base, alpha)
     model = task.fresh(base)
     parts = [Projected(rows, width, base, task.settings.train.init_std) for rows, width in zip(rows_F, widths_F, strict=True)]
     model.embedder.lookup = BlockEmbedding(task.field_V, parts, base)
     task.train(model, distilled=True)
     for part in parts:
         part.store(precision)
-    return Contender(model, total(base), {"alpha": ALPHA, "base": base, "widths": dict(zip(task.vocabulary.sizes, widths_F, strict=True))})
+    widths = dict(zip(task.vocabulary.sizes, widths_F, strict=True))
+    return Contender(model, mixed_bytes(rows_F, widths_F, base, precision), {"alpha": alpha, "base": base, "widths": widths})

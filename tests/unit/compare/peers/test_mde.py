@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from amtl.compare.peers.mde import Projected, mde, mixed_bytes, widths_at
+from amtl.compare.peers.mde import COOLER, Projected, fitted, mde, mixed_bytes, widths_at
 
 
 def test_widths_follow_the_papers_power_of_cardinality():
@@ -38,3 +38,13 @@ def test_the_base_is_the_largest_that_fits(task, rows_F, budget):
     assert base == sum(total <= budget for total in totals)
     assert made.bytes == totals[base - 1]
     assert sum(weight.numel() for weight in made.model.embedder.parameters()) * 4 == made.bytes
+
+
+@pytest.mark.parametrize("budget", [20_000, 40_000, 60_000])
+def test_where_the_full_width_leaves_bytes_unused_the_temperature_falls(budget):
+    rows_F = [50, 400, 1000]
+    base, alpha = fitted(rows_F, 16, budget, "fp32")
+    totals = {cool: mixed_bytes(rows_F, widths_at(rows_F, base, cool), base, "fp32") for cool in [*COOLER, 0.3]}
+    assert totals[alpha] <= budget
+    assert base < 16 or all(total > budget for cool, total in totals.items() if cool < alpha)
+    assert fitted(rows_F, 16, 10**9, "fp32") == (16, 0.0)
