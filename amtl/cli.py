@@ -184,11 +184,11 @@ def retrain() -> None:
     typer.echo("report: build/report.html")
 
 
-@app.command(epilog='Example: amtl compare --budgets "20%,5%,2%" --seeds 3')
+@app.command(epilog='Example: amtl compare --budgets "10%,2%" --seeds 3')
 def compare(
     budgets: Annotated[
         str, _option("--budgets", "Of the table file, as in compress.budget: shares of the dense table, or bytes.")
-    ] = "20%,5%,2%",
+    ] = "10%,2%",
     methods: Annotated[str, _option("--methods", "Names, separated by commas, all if none is given; an unknown one lists them.")] = "",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of everything; three show the spread.")] = 1,
     precision: Annotated[str, _option("--precision", "fp32, fp16 or int8: how all methods write their numbers.")] = "int8",
