@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from amtl.compare.recommendation import AUC_LOST, LOGLOSS_GAINED, Recommendation, loses_nothing, recommend
+from amtl.compare.recommendation import AUC_LOST, LOGLOSS_GAINED, Recommendation, holds, loses_nothing, recommend
 from amtl.compare.results import AUTO_MIXED, CONTROL, OWN_SIZE, WIDTH, Comparison, Outcome, Row, Spread
 from amtl.files import publish, publish_json, publish_text
 from amtl.release import figures
@@ -132,7 +132,7 @@ def _cells(row: Row, dense_bytes: int) -> tuple[str, ...]:
         _written(row.logloss, row.seeds),
         f"{row.auc_lost:+.4f}",
         f"{row.logloss_gained:+.4f}",
-        "yes" if loses_nothing(row) else "",
+        "yes" if loses_nothing(row) and holds(row) else "",
         f"{row.seconds:.0f}",
     )
 

@@ -31,6 +31,13 @@ def test_a_loss_on_validation_alone_is_a_loss():
     assert not advice_on(outcome("rule", auc=0.8, validation_auc=0.79)).lossless
 
 
+def test_test_rows_choose_nothing_but_say_whether_the_choice_holds():
+    advice = advice_on(outcome("rule", "20%", 200), outcome("rule", "5%", 50, bytes=49, auc=0.79, validation_auc=0.8))
+    assert advice.row.budget == "5%"
+    assert not advice.lossless
+    assert "loses nothing on validation rows, but on test rows AUC -0.0100" in advice.sentence
+
+
 def test_at_one_budget_the_best_on_validation_wins_whatever_the_test_says():
     advice = advice_on(outcome("rule", auc=0.82, validation_auc=0.80), outcome("curvature", auc=0.80, validation_auc=0.81))
     assert advice.row.method == "curvature"
