@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from amtl.compare.methods import REFERENCES, WIDENED
 from amtl.compare.results import AUTO_MIXED, CONTROL, OWN_SIZE, PAPER, Comparison, Row
+from amtl.params import ToleranceParams
 
-AUC_LOST, LOGLOSS_GAINED = 0.0005, 0.001
+AUC_LOST, LOGLOSS_GAINED = ToleranceParams().auc, ToleranceParams().logloss
 """No loss: mean AUC lower, and log loss (nats an event) higher, than the control's by at most this."""
 
 FIXED = ("fixed", WIDENED)

@@ -46,9 +46,9 @@ class CodedEmbedding(MaskedEmbedding):
     def forward(self, rows_M: Tensor) -> Tensor:
         """Masked vectors as codes give them, [M, D]."""
         if self.training:
+            self.steps += 1
             if int(self.steps) % REFIT_STEPS == 0:
                 self.fit()
-            self.steps += 1
         vectors_MD, bucket_M = super().forward(rows_M), self.bucket_V[rows_M]
         coded_MD = nearest(vectors_MD.detach(), self.scale_KD[bucket_M], self.bits_KD[bucket_M])
         return vectors_MD + (coded_MD - vectors_MD).detach() if torch.is_grad_enabled() else coded_MD

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+from amtl.params import ToleranceParams
 from benchmarks import settings
 from benchmarks.results.experiment import Experiment, Result
 
@@ -20,7 +21,7 @@ Find = Callable[[Experiment], Result | None]
 Step = tuple[Experiment, ...]
 """Candidates of equal size, the likeliest first."""
 
-TOLERANCE = {"auc": 0.0005, "logloss": 0.001}
+TOLERANCE = ToleranceParams().model_dump()
 OURS = ("auto", "auto-mixed")
 """What the product makes of a budget, at the precision of all and with bits of its own."""
 
