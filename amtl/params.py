@@ -248,7 +248,8 @@ class FinetuneParams(Section):
     `distillation` is the weight of a teacher's predictions in the loss, beside the labels: the control learns from itself. A cut model
     learns from the control what it says of events of which a share `recombined` of the fields is another event's; 0: what it says of
     the events as they are, beside the labels. The learning rate falls to 0 over all epochs. Where few of the numbers are kept, the cut
-    is made in steps; `rounds` is how many times the model is also trained on the way down.
+    is made in steps; `rounds` is how many times the model is also trained on the way down. `born_again` lets a full-width model trained
+    anew with the control as its teacher compete to be the control: a second training from untrained weights, whatever the parent.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 3
@@ -257,6 +258,13 @@ class FinetuneParams(Section):
     distillation: Share = 0.5
     recombined: Share = 0.3
     rounds: PositiveInt = 1
+    born_again: bool = False
+
+    @model_validator(mode="after")
+    def _born_again_has_a_teacher(self) -> FinetuneParams:
+        if self.born_again and not self.distillation:
+            raise ValueError("born_again needs a teacher: set distillation above 0, or born_again to false")
+        return self
 
 
 class ToleranceParams(Section):

@@ -30,7 +30,7 @@ class Metric(NamedTuple):
 METRICS = {
     "auc": Metric("AUC, packed table", "auc", "what is served"),
     "auc_masked": Metric("AUC, masked table", "auc", "the same sizes before packing"),
-    "auc_fixed": Metric("AUC, fixed width", "auc", "every value at full width; the best of as trained, fine-tuned, distilled"),
+    "auc_fixed": Metric("AUC, fixed width", "auc", "every value at full width; the best of as trained, fine-tuned, distilled, born again"),
     "auc_logistic": Metric("AUC, logistic regression", "auc", "one-hot, without embeddings"),
     "auc_parent": Metric("AUC, parent", "auc", "the version this run started from"),
     "logloss": Metric("Log loss, packed table", "nats", "mean a row; lower is better"),

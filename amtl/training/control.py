@@ -1,7 +1,9 @@
 """The fixed-width control: the best that the full width reaches with the same fine-tuning and distillation.
 
 It is what a cut table is measured against, the model that is cut, and the teacher of what was cut: anything less would let
-"compressed beats fixed" be an artefact of the training that only the compressed model got.
+"compressed beats fixed" be an artefact of the training that only the compressed model got. So one candidate is a model of the same
+width that is trained anew with the best so far as its teacher, as a distilled narrower table would be (Furlanello et al., "Born-Again
+Neural Networks", ICML 2018, arXiv 1805.04770): it costs a second training, and `compress.finetune.born_again` asks for it.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from amtl.files import (
 )
 from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
 from amtl.training.loop import Progress
-from amtl.training.tuning import Tuning
+from amtl.training.tuning import Fresh, Tuning
 
-TRAINED, TUNED, DISTILLED = "as trained", "fine-tuned", "fine-tuned and distilled"
+TRAINED, TUNED, DISTILLED, BORN_AGAIN = "as trained", "fine-tuned", "fine-tuned and distilled", "born again"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Control:
 
 
 def make_control(start: CTRModel, tuning: Tuning, resume: Path | None = None) -> Control:
-    """The best on validation of: as trained, fine-tuned, and fine-tuned with the best so far as its own teacher.
+    """The best on validation of: as trained, fine-tuned, fine-tuned with the best so far as its own teacher, and born again from that.
 
     Where all epochs count (`keep_last`, of the published layer's protocol) the control is what they end with.
 
@@ -84,7 +86,22 @@ def make_control(start: CTRModel, tuning: Tuning, resume: Path | None = None) ->
         distilled = on_events.run(student, teacher=model, resume=resume and resume / "distilled")
         report |= {"chosen": _better(distilled, DISTILLED, report["chosen"]), "distilled": distilled.history}
         model = student
-    return Control(model, {**report, "validation": tuning.judge(model)})
+    validation = tuning.judge(model)
+    if tuning.fresh:
+        pupil, histories = _born_again(tuning.fresh, model, tuning, resume)
+        report["born_again"], measured = histories, tuning.judge(pupil)
+        if measured["score"] > validation["score"]:
+            model, validation, report["chosen"] = pupil, measured, BORN_AGAIN
+    return Control(model, {**report, "validation": validation})
+
+
+def _born_again(fresh: Fresh, teacher: CTRModel, tuning: Tuning, resume: Path | None) -> tuple[CTRModel, dict[str, Any]]:
+    """A new model trained by labels and teacher, then fine-tuned as a cut model is; and the histories of both fits."""
+    tuning.log("training the full width anew, the control teaching")
+    pupil = fresh.build()
+    trained = tuning.run(pupil, teacher, resume and resume / "born again", fresh.fit)
+    tuned = tuning.run(pupil, teacher, resume and resume / "born again and tuned")
+    return pupil, {"trained": trained.history, "tuned": tuned.history}
 
 
 def _better(progress: Progress, trained: str, start: str) -> str:
@@ -97,7 +114,7 @@ def control_of(start: CTRModel, tuning: Tuning, cache: Path, resume: Path | None
     """`make_control`, done once for the same start, data, settings and code; kept below `cache` by the digest of these."""
     weights = weights_of(start)
     data, code = [tuning.train.digest, tuning.validation.digest], code_digest("amtl.data", "amtl.model", "amtl.training")
-    kept = cache / digest_of([digest_of_tensors(weights), *data, str(tuning.settings), code])[:32]
+    kept = cache / digest_of([digest_of_tensors(weights), *data, str(tuning.settings), str(tuning.fresh), code])[:32]
     try:
         verify_manifest(kept)
     except ArtifactError:

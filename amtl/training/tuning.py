@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
-from amtl.model.ctr_model import CTRModel
+from amtl.model.ctr_model import CTRModel, ModelConfig, build
 from amtl.params import Params
 from amtl.training.loop import FitSettings, Progress, Trainer, judge, logits, pick_device, platt
+from amtl.training.train import fit_settings
 
 
 class Calibration(NamedTuple):
@@ -26,8 +27,37 @@ class Calibration(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Fresh:
+    """A model's whole training from untrained weights, as the start of a fine-tuning was trained: for a pupil of that start.
+
+    Attributes:
+        rows: of the table. fit: with the teacher's weight in it.
+    """
+
+    config: ModelConfig
+    rows: int
+    init_std: float
+    fit: FitSettings
+
+    @classmethod
+    def of(cls, settings: Params, rows: int) -> Fresh:
+        """By the `train` section, a teacher counting as much as `compress.finetune.distillation` says."""
+        fit = replace(fit_settings(settings, warm=False), distillation=settings.compress.finetune.distillation)
+        return cls(ModelConfig.of(settings.events, settings.train), rows, settings.train.init_std, fit)
+
+    def build(self) -> CTRModel:
+        """The untrained model; its weights are decided by the seed."""
+        torch.manual_seed(self.fit.seed)
+        return build(self.config, self.rows, self.init_std)
+
+
+@dataclass(frozen=True)
 class Tuning:
-    """What fine-tuning works with."""
+    """What fine-tuning works with.
+
+    Attributes:
+        fresh: how a born-again control is trained; None: there is no such candidate.
+    """
 
     settings: FitSettings
     train: Rows
@@ -35,10 +65,15 @@ class Tuning:
     unknown_rows_F: Tensor
     device: torch.device
     log: Callable[[str], None]
+    fresh: Fresh | None = None
 
-    def run(self, model: CTRModel, teacher: CTRModel | None = None, resume: Path | None = None) -> Progress:
-        """Train on from the model's weights, in place; model and teacher end on the CPU."""
-        trainer = Trainer(model, self.settings, self.device, self.unknown_rows_F, teacher=teacher, resume=resume, log=self.log)
+    def run(self, model: CTRModel, teacher: CTRModel | None = None, resume: Path | None = None, fit: FitSettings | None = None) -> Progress:
+        """Train on from the model's weights, in place; model and teacher end on the CPU.
+
+        Args:
+            fit: None: the fine-tuning.
+        """
+        trainer = Trainer(model, fit or self.settings, self.device, self.unknown_rows_F, teacher=teacher, resume=resume, log=self.log)
         progress = trainer.fit(self.train, self.validation)
         model.to("cpu")
         if teacher is not None:
@@ -64,7 +99,9 @@ class Tuning:
 def tuning_for(settings: Params, vocabulary: Vocabulary, train: Rows, validation: Rows, log: Callable[[str], None]) -> Tuning:
     """The tuning that params.yaml asks for."""
     unknown = torch.tensor(list(vocabulary.offsets.values()))
-    return Tuning(tuning_settings(settings), train, validation, unknown, pick_device(settings.train.device), log)
+    again = settings.compress.finetune.born_again and settings.search.sizes != "paper"
+    fresh = Fresh.of(settings, vocabulary.rows) if again else None
+    return Tuning(tuning_settings(settings), train, validation, unknown, pick_device(settings.train.device), log, fresh)
 
 
 def tuning_settings(settings: Params) -> FitSettings:

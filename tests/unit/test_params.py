@@ -149,6 +149,7 @@ def test_a_name_is_letters_digits_and_dashes(key, value):
         ("compress.tolerance.auc", -0.001),
         ("compress.finetune.distillation", 1.5),
         ("compress.finetune.rounds", 0),
+        ("compress.finetune", {"born_again": True, "distillation": 0}),
         ("events.split.test", 0.0),
         ("events.split.test", 0.95),
         ("events.split.column", "part"),

@@ -9,7 +9,7 @@ from toy import equal_weights, silent, toy, with_settings
 
 from amtl.errors import ArtifactError
 from amtl.model.ctr_model import weights_of
-from amtl.training.control import DISTILLED, TRAINED, TUNED, Control, control_of, make_control
+from amtl.training.control import BORN_AGAIN, DISTILLED, TRAINED, TUNED, Control, control_of, make_control
 from amtl.training.loop import Trainer
 from amtl.training.train import train
 from amtl.training.tuning import Tuning, tuning_for
@@ -104,6 +104,46 @@ def test_the_control_of_the_published_layer_trains_as_long_and_keeps_the_last_we
     assert equal_weights(weights_of(made.model), weights_of(expected))
 
 
+@pytest.mark.parametrize("epochs", [3, 0])
+def test_a_born_again_one_must_be_better(trained, monkeypatch, epochs):
+    """Trained anew by labels and teacher, then fine-tuned by the teacher's word on recombined events; the better one stays."""
+    again = tuning(compress={"finetune": {**FINETUNE, "born_again": True, "distillation": 0.5, "recombined": 0.3}})
+    fresh = replace(again.fresh, fit=replace(again.fresh.fit, epochs=epochs))
+    if not epochs:  # what was never trained and hardly fine-tuned
+        again = replace(again, settings=replace(again.settings, learning_rate=1e-6))
+    without, real, fits = make_control(trained, replace(again, fresh=None)), Trainer.fit, []
+
+    def fit(self, *parts):
+        fits.append((self.settings.epochs, self.settings.distillation, self.settings.recombined, self.teacher is not None))
+        return real(self, *parts)
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    made = make_control(trained, replace(again, fresh=fresh))
+    assert fits[2:] == [(epochs, 0.5, 0.0, True), (2, 0.5, 0.3, True)]
+    assert made.measured == again.judge(made.model)
+    born, other = max(entry["score"] for entry in made.report["born_again"]["tuned"]), without.measured["score"]
+    assert (made.report["chosen"] == BORN_AGAIN) == (born > other)
+    assert made.measured["score"] == pytest.approx(max(born, other), abs=1e-4)
+    if not epochs:
+        assert made.report["chosen"] == without.report["chosen"]
+        assert equal_weights(weights_of(made.model), weights_of(without.model))
+
+
+def test_a_born_again_one_begins_from_untrained_weights(trained, monkeypatch):
+    """From those that the start began from."""
+    problem, begun, real = with_settings(toy(), compress={"finetune": {**FINETUNE, "born_again": True}}), [], Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self, *parts: begun.append(copy.deepcopy(weights_of(self.model))) or real(self, *parts))
+    train(problem.settings, problem.vocabulary, problem.train, problem.validation, None, None, silent)
+    again = tuning(problem)
+    assert equal_weights(weights_of(again.fresh.build()), begun[0])
+    make_control(trained, again)
+    assert equal_weights(begun[3], begun[0])
+
+
+def test_the_published_layer_s_control_is_not_born_again():
+    assert tuning(search={"sizes": "paper"}, compress={"finetune": {**FINETUNE, "born_again": True}}).fresh is None
+
+
 def test_it_is_made_once_for_the_same_start_data_and_settings(trained, tmp_path, monkeypatch):
     first, counted = control_of(trained, tuning(), tmp_path), fits(monkeypatch)
     again = control_of(trained, tuning(compress={"budget": 0.1, "precision": "int8"}), tmp_path)
@@ -126,6 +166,9 @@ def test_another_start_other_events_or_other_training_make_another(trained, tmp_
     control_of(trained, tuning(compress={"finetune": {**FINETUNE, "epochs": 1}}), tmp_path)
     control_of(trained, tuning(train={"batch_size": 32}), tmp_path)
     assert counted == [False, True] * 5
+    for changed in ({}, {"init_std": 0.2}, {"learning_rate": 1e-4}):  # of the training of a born-again one
+        control_of(trained, tuning(train=changed, compress={"finetune": {**FINETUNE, "born_again": True}}), tmp_path)
+    assert counted[10:] == [False, True, True, True] * 3
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "missing"])
@@ -142,10 +185,10 @@ def test_a_damaged_one_is_made_again(trained, tmp_path, monkeypatch, damage):
     assert kept.read_bytes() == content
 
 
-@pytest.mark.parametrize("steps", [4, 14, 24, 34])
+@pytest.mark.parametrize("steps", [4, 14, 24, 34, 44, 74])
 def test_killed_and_resumed_it_ends_as_uninterrupted(trained, tmp_path, monkeypatch, steps):
-    """Ten steps an epoch, two epochs, first fine-tuned and then distilled."""
-    settings = tuning(train={"checkpoint_steps": 3})
+    """Ten steps an epoch, two epochs, first fine-tuned and then distilled; three anew, and two more."""
+    settings = tuning(train={"checkpoint_steps": 3, "epochs": 3}, compress={"finetune": {**FINETUNE, "born_again": True}})
     whole, real, done = make_control(trained, settings), Trainer.step, []
 
     def step(self, batch):
