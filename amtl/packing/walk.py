@@ -1,13 +1,14 @@
 """`compress.budget: auto`: the smallest table that loses nothing, found by walking budgets down a geometric ladder.
 
 As long as a proposal loses nothing as it is, nothing is trained. From the first budget on at which all proposals do, the best
-selector's sizes are fine-tuned, until even that loses something; the last table that lost nothing is kept. The front is the
-search's: no search runs again.
+selector's sizes are fine-tuned, until even that loses something; a budget halfway back is then tried as well, and the smallest table
+that lost nothing is kept. The front is the search's: no search runs again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ class Walk:
     """Where a walk ended.
 
     Attributes:
-        budget_bytes: the rung of the ladder. choice: what `best_cut` gives there.
-        rungs: those that were tried, JSON-able: budget_bytes, passed, and what `Cut.described` says.
+        budget_bytes: of the table. choice: what `best_cut` gives there.
+        rungs: the budgets that were tried, JSON-able: budget_bytes, passed, and what `Cut.described` says of the best.
     """
 
     budget_bytes: int
@@ -38,12 +39,13 @@ class Walk:
 
 def smallest_cut(table: Table, resume: Path | None = None) -> Walk:
     """The smallest table on the ladder that loses nothing; the whole table where even that loses something."""
-    budget = table.propose(table.selectors[0], EVERYTHING).bytes
-    rungs, choice = list(_untrained(table, budget)), None
-    for rung, tuned in () if rungs[-1]["passed"] else _trained(table, rungs[-1]["budget_bytes"], resume):
-        rungs.append(rung)
-        choice = tuned if rung["passed"] else choice
-    end = next((rung["budget_bytes"] for rung in reversed(rungs) if rung["passed"]), budget)
+    whole = table.propose(table.selectors[0], EVERYTHING).bytes
+    rungs, choice = list(_untrained(table, whole)), None
+    if not rungs[-1]["passed"]:
+        for rung, tuned in _trained(table, rungs.pop()["budget_bytes"], whole, resume):
+            rungs.append(rung)
+            choice = tuned if rung["passed"] else choice
+    end = next((rung["budget_bytes"] for rung in reversed(rungs) if rung["passed"]), whole)
     choice = choice or best_cut(table, table.selectors, end, resume and resume / "kept")
     if not table.goal.met(choice.cut.measured):
         table.tuning.log(f"even the whole table in {table.settings.compress.precision} loses more than the tolerance; it is kept")
@@ -63,18 +65,26 @@ def _untrained(table: Table, budget_bytes: int) -> Iterator[dict[str, Any]]:
             return
 
 
-def _trained(table: Table, budget_bytes: int, resume: Path | None) -> Iterator[tuple[dict[str, Any], Choice]]:
-    """Rungs down to the first at which the best cut loses something; after the first one, of the best selector alone."""
-    selectors = table.selectors
+def _trained(table: Table, budget_bytes: int, whole: int, resume: Path | None) -> Iterator[tuple[dict[str, Any], Choice]]:
+    """Rungs down to the first at which the best cut loses something, then half a rung up; after the first, of the best selector alone."""
+
+    def tried(selectors: Sequence[str], budget: int) -> tuple[dict[str, Any], Choice]:
+        choice = best_cut(table, selectors, budget, resume and resume / f"{budget}-bytes")
+        return _rung(table, budget, choice.cut), choice
+
+    selectors: Sequence[str] = table.selectors
     for budget in _ladder(budget_bytes):
         try:
-            choice = best_cut(table, selectors, budget, resume and resume / f"{budget}-bytes")
+            rung, choice = tried(selectors, budget)
         except BudgetError:
             return
-        yield _rung(table, budget, choice.cut), choice
-        if not table.goal.met(choice.cut.measured):
-            return
+        yield rung, choice
         selectors = (choice.cut.selector,)
+        halfway = int(budget / math.sqrt(RATIO))
+        if not rung["passed"]:
+            if halfway < whole:
+                yield tried(selectors, halfway)
+            return
 
 
 def _ladder(budget_bytes: int) -> Iterator[int]:

@@ -280,8 +280,13 @@ def test_the_walk_goes_down_while_nothing_is_lost_and_keeps_the_last(table, monk
     calls, steps = scripted(monkeypatch, table, loses_below, tuned_below), ladder(whole, 30)
     end = smallest_cut(table)
     passing = {"tuned": tuned_below, "untrained": loses_below, "least": 100, "whole": whole}[kept]
-    assert end.budget_bytes == min(budget for budget in steps if budget >= passing)
+    tried = [rung["budget_bytes"] for rung in end.rungs]
+    assert len(set(tried)) == len(tried)
+    assert end.budget_bytes == min([budget for budget in tried if budget >= passing], default=whole)
     lost = [rung["budget_bytes"] for rung in end.rungs if not rung["passed"]]
+    if kept == "tuned":
+        above, below = (next(step for step in steps if step < tuned_below) / RATIO, next(step for step in steps if step < tuned_below))
+        assert tried[-2:] == [below, int((above * below) ** 0.5)]
     assert all(rung["passed"] == (rung["auc"] == table.goal.control["auc"]) for rung in end.rungs)
     untrained_calls = [budget for kind, budget, _ in calls if kind == "untrained"]
     assert untrained_calls == steps[: len(untrained_calls)]
@@ -289,7 +294,7 @@ def test_the_walk_goes_down_while_nothing_is_lost_and_keeps_the_last(table, monk
     assert first_tuned[0] == table.selectors
     if kept == "tuned":
         assert set(first_tuned[1:]) == {("rule",)}
-        assert len(lost) == 2
+        assert lost == tried[-2:] if tried[-1] < tuned_below else lost == tried[-2:-1]
     if kept == "least":
         assert lost == []
 
