@@ -15,7 +15,7 @@ from typing import Any
 
 from amtl.files import digest_of, publish_json, read_json
 
-RECIPE = 1
+RECIPE = 2
 
 Result = dict[str, Any]
 
