@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from amtl.errors import ArtifactError
 from amtl.files import code_digest
 from amtl.params import Params
-from amtl.stages import CACHE, STATE, Inputs, say
+from amtl.stages import CACHE, CONTROLS, STATE, Inputs, say
 
 if TYPE_CHECKING:
     from amtl.compare.recommendation import Recommendation
@@ -40,7 +40,7 @@ def compare(settings: Params, wishes: Wishes, workers: int, out: Path) -> Recomm
     data = Inputs(settings)
     plan = plan_of(wishes, settings, data.vocabulary)
     found = run(functools.partial(problem_of_seed, settings, wishes.quick, code_digest(*CODE)), plan, KEPT, say, workers)
-    comparison = replace(found, context=_context(settings, wishes, data))
+    comparison = replace(found, context=_context(settings, wishes, data), tolerance=settings.compress.tolerance)
     advice = report.write(comparison, out)
     with stage_run("compare", settings.register_.name) as logger:
         log_params(logger.run_id, comparison.context)
@@ -61,7 +61,7 @@ def problem_of_seed(settings: Params, quick: bool, code: str, seed: int) -> Prob
     inputs = Inputs(settings)
     data = Data(inputs.vocabulary, **inputs.parts("train", "validation", "test"))
     base = _trained(inputs) if seed == settings.train.seed and not quick else None
-    return problem(settings_of(settings, seed, quick), quick_data(data) if quick else data, KEPT, say, base, code=code)
+    return problem(settings_of(settings, seed, quick), quick_data(data) if quick else data, KEPT, say, base, code=code, controls=CONTROLS)
 
 
 def _trained(inputs: Inputs) -> CTRModel:

@@ -10,7 +10,7 @@ from amtl import files
 
 
 def lines(bundle: Path) -> Iterator[str]:
-    """A bundle's identity, table, sizes by field, files and lineage, line by line.
+    """A bundle's identity, model, table, sizes by field, files and lineage, line by line.
 
     Raises:
         ArtifactError: it is missing, damaged or of another format.
@@ -19,10 +19,12 @@ def lines(bundle: Path) -> Iterator[str]:
 
     digest, bytes_by_field = identity(bundle), field_bytes(bundle)
     manifest = files.read_json(bundle / files.MANIFEST)
-    table = manifest["table"]
+    table, model = manifest["table"], manifest["model"]
     yield f"bundle      {bundle}: whole, format {manifest['format']}"
     yield f"identity    {digest}"
     yield f"events      {manifest['events']['name']}: label {manifest['events']['label']}"
+    hidden = "-".join(map(str, model["hidden"])) or "none"
+    yield f"model       {model['backbone']} over {model['fields']} embedded fields and {model['numbers']} number fields, hidden {hidden}"
     yield f"table       {table['rows']:,} rows of at most {table['dim']} dimensions, {table['precision']}"
     yield from _sizes(bundle / "sizes.parquet", bytes_by_field)
     for name, entry in sorted(manifest["files"].items()):

@@ -32,6 +32,7 @@ SKIPPED_DAYS = Path("skipped_days.yaml")
 DOWNLOADS = Path(".amtl/downloads")
 BUILD = Path("build")
 CACHE = BUILD / "cache"
+CONTROLS = CACHE / "control"
 VALIDATE, COUNT, PARENT, TRAIN = BUILD / "validate", BUILD / "count", BUILD / "parent", BUILD / "train"
 SEARCH, COMPRESS, EVALUATE = BUILD / "search", BUILD / "compress", BUILD / "evaluate"
 STATE, BUNDLE, METRICS, EVALUATION, CARD = (
@@ -118,7 +119,7 @@ def search(settings: Params) -> None:
     parts = data.parts("train", "validation")
     tuning = tuning_for(settings, data.vocabulary, parts["train"], parts["validation"], say)
     with _resumable("search", settings, STATE / "manifest.json") as resume:
-        control = control_of(state.model(), tuning, CACHE / "control", resume / "control")
+        control = control_of(state.model(), tuning, CONTROLS, resume / "control")
         control.write(SEARCH)
         start = state.model() if settings.search.sizes == "paper" else control.model
         found = find_sizes(settings, data.vocabulary, start, parts["train"], parts["validation"], resume / "sizes", say)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amtl.compare.results import CONTROL, LOGISTIC, OWN_SIZE, Comparison, Outcome
+from amtl.params import ToleranceParams
 
 DENSE = 1000
 
@@ -37,7 +38,7 @@ def control(seed: int = 0, auc: float = 0.8, logloss: float = 0.4) -> Outcome:
     return outcome(CONTROL, OWN_SIZE, DENSE, seed=seed, auc=auc, logloss=logloss, bytes=DENSE, precision="fp32")
 
 
-def comparison(*outcomes: Outcome, logistic: float = 0.6, **context: Any) -> Comparison:
+def comparison(*outcomes: Outcome, logistic: float = 0.6, tolerance: ToleranceParams | None = None, **context: Any) -> Comparison:
     """A comparison of these, beside a logistic regression of a given AUC."""
     floor = Outcome(LOGISTIC, OWN_SIZE, 40, "fp32", 0, 40, test={"auc": logistic, "logloss": 0.5})
-    return Comparison((*outcomes, floor), DENSE, context)
+    return Comparison((*outcomes, floor), DENSE, tolerance or ToleranceParams(), context)

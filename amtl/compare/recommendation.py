@@ -7,10 +7,6 @@ from dataclasses import dataclass
 
 from amtl.compare.methods import REFERENCES, WIDENED
 from amtl.compare.results import AUTO_MIXED, CONTROL, OWN_SIZE, PAPER, Comparison, Row
-from amtl.params import ToleranceParams
-
-AUC_LOST, LOGLOSS_GAINED = ToleranceParams().auc, ToleranceParams().logloss
-"""No loss: mean AUC lower, and log loss (nats an event) higher, than the control's by at most this."""
 
 FIXED = ("fixed", WIDENED)
 """Methods that give every value the same width."""
@@ -38,16 +34,6 @@ class Recommendation:
     warnings: tuple[str, ...]
 
 
-def loses_nothing(row: Row) -> bool:
-    """Whether a table loses nothing against the control on validation rows, which all choices are made by."""
-    return row.validation_auc_lost <= AUC_LOST and row.validation_logloss_gained <= LOGLOSS_GAINED
-
-
-def holds(row: Row) -> bool:
-    """Whether it loses nothing on test rows either."""
-    return row.auc_lost <= AUC_LOST and row.logloss_gained <= LOGLOSS_GAINED
-
-
 def recommend(comparison: Comparison) -> Recommendation:
     """The smallest budget at which a method loses nothing, and the best there; else what loses least; all of it on validation.
 
@@ -57,19 +43,19 @@ def recommend(comparison: Comparison) -> Recommendation:
     warnings = tuple(filter(None, (_quick(comparison), _proves_nothing(comparison), _few_seeds(rows))))
     if not rows:
         return Recommendation("No method has a table within the budgets; allow more bytes.", None, False, None, warnings)
-    narrowest = min((row for row in rows if row.method in FIXED and loses_nothing(row)), key=lambda row: row.bytes, default=None)
+    narrowest = min((row for row in rows if row.method in FIXED and row.loses_nothing), key=lambda row: row.bytes, default=None)
     best = _best(rows)
     saved = f"{best.bytes:,} bytes, {1 - best.bytes / comparison.dense_bytes:.1%} fewer than the full-width fp32 table"
-    cost = f"AUC {-best.auc_lost:+.4f} and log loss {best.logloss_gained:+.4f} against the full-width control"
-    if not loses_nothing(best):
+    cost = f"AUC {-best.auc_lost:+z.4f} and log loss {best.logloss_gained:+z.4f} against the full-width control"
+    if not best.loses_nothing:
         sentence = f"No table here loses nothing; the one that loses least is {named(best)}: {saved}, {cost}{_how(best, rows)}."
-    elif not holds(best):
+    elif not best.holds:
         sentence = (
             f"{named(best)} loses nothing on validation rows, but on test rows {cost}: {saved}; a larger budget is safer{_how(best, rows)}."
         )
     else:
         sentence = f"{named(best)} loses nothing at {saved}{_beside(best, narrowest)}{_how(best, rows)}."
-    return Recommendation(sentence, best, loses_nothing(best) and holds(best), narrowest, warnings)
+    return Recommendation(sentence, best, best.loses_nothing and best.holds, narrowest, warnings)
 
 
 def _best(rows: Sequence[Row]) -> Row:
@@ -77,7 +63,7 @@ def _best(rows: Sequence[Row]) -> Row:
 
     Scores that are equal to four digits are equal; what the pipeline does unless it is told otherwise goes first then.
     """
-    whole = [row for row in rows if loses_nothing(row)]
+    whole = [row for row in rows if row.loses_nothing]
     smallest = min((row.budget_bytes for row in whole), default=None)
     fit = [row for row in whole if row.budget_bytes == smallest] if whole else rows
     return max(fit, key=lambda row: (round(row.validation_score, 4), row.method == "auto"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from amtl.compare.recommendation import AUC_LOST, LOGLOSS_GAINED, Recommendation, holds, loses_nothing, recommend
+from amtl.compare.recommendation import Recommendation, recommend
 from amtl.compare.results import AUTO_MIXED, CONTROL, OWN_SIZE, WIDTH, Comparison, Outcome, Row, Spread
 from amtl.files import publish, publish_json, publish_text
 from amtl.release import figures
@@ -90,7 +90,8 @@ def _tables(comparison: Comparison, rows: Sequence[Row]) -> Iterator[Table]:
     """What has a size of its own, then a table a budget with the best on validation first, then fixed tables by width."""
     dense_bytes = comparison.dense_bytes
     whole, widths = ([row for row in rows if asked(row)] for asked in (_of_own_size, _of_a_width))
-    yield Table("Full width, and what has a size of its own", COLUMNS, [*_lines_of(whole, dense_bytes), _logistic_cells(comparison)], NOTE)
+    note = NOTE.format(**comparison.tolerance.model_dump())
+    yield Table("Full width, and what has a size of its own", COLUMNS, [*_lines_of(whole, dense_bytes), _logistic_cells(comparison)], note)
     budgets = [row for row in rows if not _of_own_size(row) and not _of_a_width(row)]
     for budget in dict.fromkeys(row.budget for row in budgets):
         members = sorted((row for row in budgets if row.budget == budget), key=lambda row: -row.validation_score)
@@ -110,7 +111,7 @@ COLUMNS = ("method", "precision", "bytes", "saved", "AUC", "log loss", "AUC lost
 NOTE = (
     "Test rows, scored once; mean and standard deviation over seeds. Bytes are all that stands in for the table, metadata included. "
     "What is lost is against the control: the best full-width table on validation: as trained, fine-tuned, distilled, or born again. "
-    f"No loss: AUC lost at most {AUC_LOST} and log loss gained at most {LOGLOSS_GAINED}, on test and on validation."
+    "No loss: AUC lost at most {auc} and log loss gained at most {logloss}, on test and on validation."
 )
 CAPTION = (
     "Test rows, mean and standard deviation over seeds. Solid: what the pipeline chooses by itself. Points that are far off are left out."
@@ -130,9 +131,9 @@ def _cells(row: Row, dense_bytes: int) -> tuple[str, ...]:
         f"{1 - row.bytes / dense_bytes:.1%}",
         _written(row.auc, row.seeds),
         _written(row.logloss, row.seeds),
-        f"{row.auc_lost:+.4f}",
-        f"{row.logloss_gained:+.4f}",
-        "yes" if loses_nothing(row) and holds(row) else "",
+        f"{row.auc_lost:+z.4f}",
+        f"{row.logloss_gained:+z.4f}",
+        "yes" if row.loses_nothing and row.holds else "",
         f"{row.seconds:.0f}",
     )
 

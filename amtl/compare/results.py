@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from amtl.params import ToleranceParams
+
 CONTROL, BASE, LOGISTIC, PAPER, AUTO_MIXED = "control", "base", "logistic", "paper", "auto-mixed"
 OWN_SIZE = ""
 """The budget of what has a size of its own: the full-width table, the published layer."""
@@ -81,6 +83,7 @@ class Row:
         auc, logloss: of the test rows. validation_auc, validation_logloss: of the validation rows.
         auc_lost, logloss_gained: means of the differences from the same seed's control on test: what the smaller table costs.
         validation_auc_lost, validation_logloss_gained: the same on validation.
+        tolerance: how much worse still counts as no loss, on the mean over seeds.
         chosen: of a method that chooses among others: what it chose, by seed.
     """
 
@@ -99,7 +102,18 @@ class Row:
     validation_auc_lost: float
     validation_logloss_gained: float
     seconds: float
+    tolerance: ToleranceParams
     chosen: tuple[str, ...] = ()
+
+    @property
+    def loses_nothing(self) -> bool:
+        """Whether it loses nothing against the control on validation rows, which all choices are made by."""
+        return self.validation_auc_lost <= self.tolerance.auc and self.validation_logloss_gained <= self.tolerance.logloss
+
+    @property
+    def holds(self) -> bool:
+        """Whether it loses nothing on test rows either."""
+        return self.auc_lost <= self.tolerance.auc and self.logloss_gained <= self.tolerance.logloss
 
     @property
     def validation_score(self) -> float:
@@ -113,16 +127,19 @@ class Comparison:
 
     Attributes:
         dense_bytes: of the same rows in fp32 at full width.
+        tolerance: what counts as losing nothing.
         context: what the report says of data and settings.
     """
 
     outcomes: tuple[Outcome, ...]
     dense_bytes: int
+    tolerance: ToleranceParams = field(default_factory=ToleranceParams)
     context: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        return {**asdict(self), "outcomes": [outcome.to_json() for outcome in self.outcomes]}
+        outcomes = [outcome.to_json() for outcome in self.outcomes]
+        return {"outcomes": outcomes, "dense_bytes": self.dense_bytes, "tolerance": self.tolerance.model_dump(), "context": self.context}
 
     @property
     def logistic(self) -> dict[str, float]:
@@ -141,11 +158,11 @@ class Comparison:
         for outcome in self.outcomes:
             if not outcome.failure and outcome.method != LOGISTIC and outcome.seed in controls:
                 groups.setdefault((outcome.method, outcome.budget, outcome.precision), []).append(outcome)
-        found = [_row(outcomes, controls) for outcomes in groups.values()]
+        found = [_row(outcomes, controls, self.tolerance) for outcomes in groups.values()]
         return sorted(found, key=lambda row: (row.budget != OWN_SIZE, -row.budget_bytes if row.budget != OWN_SIZE else 0))
 
 
-def _row(outcomes: Sequence[Outcome], controls: Mapping[int, Outcome]) -> Row:
+def _row(outcomes: Sequence[Outcome], controls: Mapping[int, Outcome], tolerance: ToleranceParams) -> Row:
     first = outcomes[0]
     return Row(
         method=first.method,
@@ -163,6 +180,7 @@ def _row(outcomes: Sequence[Outcome], controls: Mapping[int, Outcome]) -> Row:
         validation_auc_lost=-_difference(outcomes, controls, "validation", "auc"),
         validation_logloss_gained=_difference(outcomes, controls, "validation", "logloss"),
         seconds=statistics.fmean(outcome.seconds for outcome in outcomes),
+        tolerance=tolerance,
         chosen=tuple(str(outcome.details["chosen"]) for outcome in outcomes if "chosen" in outcome.details),
     )
 

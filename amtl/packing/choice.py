@@ -50,7 +50,7 @@ class Goal:
     def compared(self, measured: Mapping[str, float]) -> str:
         """Figures and how far they are from the control's, in words."""
         auc, logloss = (measured[name] - self.control[name] for name in ("auc", "logloss"))
-        figures = f"validation AUC {measured['auc']:.4f} ({auc:+.4f}), log loss {measured['logloss']:.4f} ({logloss:+.4f})"
+        figures = f"validation AUC {measured['auc']:.4f} ({auc:+z.4f}), log loss {measured['logloss']:.4f} ({logloss:+z.4f})"
         return f"{figures}{'' if self.met(measured) else ': more than the tolerance below the control'}"
 
 

@@ -2,6 +2,7 @@ import pytest
 from outcomes import comparison, control, outcome
 
 from amtl.compare.recommendation import recommend
+from amtl.params import ToleranceParams
 
 
 def advice_on(*outcomes, **given):
@@ -25,6 +26,13 @@ def test_the_smallest_budget_that_loses_nothing_wins():
 )
 def test_the_bounds_of_no_loss(auc, logloss, lossless):
     assert advice_on(outcome("rule", auc=auc, logloss=logloss)).lossless is lossless
+
+
+def test_what_counts_as_no_loss_is_the_workspace_s_tolerance():
+    lost = outcome("rule", auc=0.79, logloss=0.41)
+    assert not advice_on(lost, tolerance=ToleranceParams(auc=0.009, logloss=0.02)).lossless
+    assert not advice_on(lost, tolerance=ToleranceParams(auc=0.02, logloss=0.009)).lossless
+    assert advice_on(lost, tolerance=ToleranceParams(auc=0.011, logloss=0.011)).lossless
 
 
 def test_a_loss_on_validation_alone_is_a_loss():

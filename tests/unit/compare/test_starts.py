@@ -4,6 +4,10 @@ from toy import equal_weights, silent, toy, with_settings
 
 from amtl.compare import starts
 from amtl.compare.starts import Data, problem
+from amtl.model.ctr_model import weights_of
+from amtl.training import control
+from amtl.training.control import control_of
+from amtl.training.tuning import tuning_for
 
 SMALL = {"train": {"epochs": 1}, "search": {"steps": 4}, "compress": {"finetune": {"epochs": 1}}}
 
@@ -54,6 +58,18 @@ def test_the_digest_follows_all_that_decides_a_start(given, made, monkeypatch):
     assert len({first.digest, *(other.digest for other in others)}) == 6
     budget = settings.model_copy(update={"compress": settings.compress.model_copy(update={"budget": 0.01})})
     assert problem(budget, data, cache, silent, code="1").digest == first.digest
+
+
+def test_a_control_that_is_there_is_taken(given, made, tmp_path, monkeypatch):
+    """That of the stage search, say, where it is of the same start, rows and settings."""
+    settings, data = given
+    base, first = made[0].task.base, made[0]
+    tuning = tuning_for(settings, data.vocabulary, data.train, data.validation, silent)
+    kept = control_of(base, tuning, tmp_path / "controls")
+    monkeypatch.setattr(control, "make_control", None)
+    again = problem(*given, tmp_path, silent, base, code="1", controls=tmp_path / "controls")
+    assert equal_weights(dict(again.task.starts.control), weights_of(kept.model))
+    assert equal_weights(dict(again.task.starts.control), dict(first.task.starts.control))
 
 
 def test_the_rotated_model_predicts_what_the_control_predicts(made):
