@@ -40,7 +40,7 @@ def recommend(comparison: Comparison) -> Recommendation:
     Test rows choose nothing: they say whether what was chosen holds.
     """
     rows = [row for row in comparison.rows() if row.method not in REFERENCES]
-    warnings = tuple(filter(None, (_quick(comparison), _proves_nothing(comparison), _few_seeds(rows))))
+    warnings = tuple(filter(None, (_quick(comparison), _proves_nothing(comparison), _overfits(rows), _few_seeds(rows))))
     if not rows:
         return Recommendation("No method has a table within the budgets; allow more bytes.", None, False, None, warnings)
     narrowest = min((row for row in rows if row.method in FIXED and row.loses_nothing), key=lambda row: row.bytes, default=None)
@@ -110,6 +110,21 @@ def _proves_nothing(comparison: Comparison) -> str:
     return (
         f"One-hot logistic regression reaches AUC {area:.4f} on these rows, the full-width table {control.auc.mean:.4f}: "
         "the embeddings add nothing here, so savings on this data prove nothing."
+    )
+
+
+def _overfits(rows: Sequence[Row]) -> str:
+    """Where a smaller table is better than the full width by more than what counts as a loss, the full width was not at its best."""
+    better = [
+        row for row in rows if -row.validation_auc_lost > row.tolerance.auc and -row.validation_logloss_gained > row.tolerance.logloss
+    ]
+    if not better:
+        return ""
+    best = max(better, key=lambda row: row.validation_score)
+    gain = f"AUC {-best.auc_lost:+z.4f} and log loss {best.logloss_gained:+z.4f} on test rows"
+    return (
+        f"{named(best)} is better than the full-width control itself: {gain}. The full width learns these rows by heart; "
+        "tune the section train before you trust a saving against it."
     )
 
 

@@ -39,6 +39,13 @@ def test_a_loss_on_validation_alone_is_a_loss():
     assert not advice_on(outcome("rule", auc=0.8, validation_auc=0.79)).lossless
 
 
+@pytest.mark.parametrize(("auc", "logloss", "told"), [(0.8006, 0.3989, True), (0.8004, 0.3989, False), (0.8006, 0.3991, False)])
+def test_a_smaller_table_that_is_better_than_the_control_is_a_warning(auc, logloss, told):
+    advice = advice_on(outcome("hashing", auc=auc, logloss=logloss), outcome("rule"))
+    (found,) = [warning for warning in advice.warnings if "Seeds" not in warning] or [""]
+    assert found.startswith("hashing at 10% in int8 is better than the full-width control itself: AUC +0.0006 and log loss -0.0011") == told
+
+
 def test_test_rows_choose_nothing_but_say_whether_the_choice_holds():
     advice = advice_on(outcome("rule", "20%", 200), outcome("rule", "5%", 50, bytes=49, auc=0.79, validation_auc=0.8))
     assert advice.row.budget == "5%"
