@@ -80,7 +80,7 @@ def narrowest(found: Sequence[Point]) -> Point | None:
 
 
 HEADER = (
-    *("data", "min. count", "rows of the table", "control, AUC / log loss", "asked", "saved, mixed bits"),
+    *("data", "min. count", "rows of the table", "D = 64 as trained, AUC / log loss", "control", "asked", "saved, mixed bits"),
     *("AUC, log loss from the control, test", "saved, int8", "narrowest fixed, int8", "ours beside it, int8", "ours beside it, mixed"),
     "reached?",
 )
@@ -99,11 +99,11 @@ def _block(scope: Scope, name: str, min_count: int, find: Find) -> tuple[list[st
     starts = [find(start(scope, name, seed, min_count)) for seed in range(scope.seeds)]
     finished = [result for result in starts if result is not None]
     if not finished:
-        return [name, str(min_count), *[NOT_RUN] * 10], ""
+        return [name, str(min_count), *[NOT_RUN] * 11], ""
     mine = {precision: ours(scope, name, min_count, precision, starts, find) for precision in PRECISIONS}
     theirs = fixed([widths(scope, name, seed, min_count) for seed in range(scope.seeds)], starts, find)
-    auc, logloss = (spread([result["control"]["test"][metric] for result in finished]) for metric in ("auc", "logloss"))
-    head = [name, str(min_count), f"{finished[0]['rows']['table']:,}", f"{auc} / {logloss}", percent(ASKED[name], 0)]
+    full = [" / ".join(spread([result[who]["test"][metric] for result in finished]) for metric in TOLERANCE) for who in ("base", "control")]
+    head = [name, str(min_count), f"{finished[0]['rows']['table']:,}", *full, percent(ASKED[name], 0)]
     return [*head, *_savings(mine, theirs, ASKED[name])], _walks(name, min_count, mine, theirs)
 
 
