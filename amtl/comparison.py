@@ -1,4 +1,4 @@
-"""`amtl compare` in a workspace: the rows and the trained table that its stages made, the report and the run that it leaves."""
+"""`amtl compare` in a workspace: the rows that its stages made, the report and the run that it leaves."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amtl.errors import ArtifactError
+from amtl.errors import DataError
 from amtl.files import code_digest
 from amtl.params import Params
-from amtl.stages import CACHE, CONTROLS, STATE, Inputs, say
+from amtl.stages import CACHE, Inputs, say
 
 if TYPE_CHECKING:
     from amtl.compare.recommendation import Recommendation
     from amtl.compare.starts import Problem
     from amtl.compare.wishes import Wishes
-    from amtl.model.ctr_model import CTRModel
 
 KEPT = CACHE / "compare"
 
@@ -30,6 +29,7 @@ def compare(settings: Params, wishes: Wishes, workers: int, out: Path) -> Recomm
     Raises:
         ParamsError: a wish cannot be met as it is put.
         ArtifactError: the workspace's stages have not run.
+        DataError: the rows cannot be judged by.
     """
     from amtl.compare import report
     from amtl.compare.execution import run
@@ -50,33 +50,25 @@ def compare(settings: Params, wishes: Wishes, workers: int, out: Path) -> Recomm
 
 
 def problem_of_seed(settings: Params, quick: bool, code: str, seed: int) -> Problem:
-    """A seed's problem; the table that the stage train made serves its own seed.
+    """A seed's problem; every seed is trained alike, from fresh weights, whatever the workspace's own table began from.
 
     Args:
         code: what stands for the code in the problem's digest.
+
+    Raises:
+        DataError: the validation or the test rows have labels of one kind only.
     """
     from amtl.compare.starts import Data, problem
     from amtl.compare.wishes import quick_data, settings_of
 
     inputs = Inputs(settings)
-    data = Data(inputs.vocabulary, **inputs.parts("train", "validation", "test"))
-    base = _trained(inputs) if seed == settings.train.seed and not quick else None
-    return problem(settings_of(settings, seed, quick), quick_data(data) if quick else data, KEPT, say, base, code=code, controls=CONTROLS)
-
-
-def _trained(inputs: Inputs) -> CTRModel:
-    """The full-width model that the stage train made.
-
-    Raises:
-        ArtifactError: there is none, or one of other settings or another vocabulary.
-    """
-    from amtl.model.ctr_model import ModelConfig
-    from amtl.training.state import read_state
-
-    state, settings = read_state(STATE), inputs.settings
-    if state.config != ModelConfig.of(settings.events, settings.train) or len(state.vocabulary) != inputs.vocabulary.rows:
-        raise ArtifactError(f"{STATE} is not of today's params.yaml and vocabulary; run: dvc repro train")
-    return state.model()
+    whole = Data(inputs.vocabulary, **inputs.parts("train", "validation", "test"))
+    data = quick_data(whole) if quick else whole
+    for name, part in (("validation", data.validation), ("test", data.test)):
+        if len(part.labels.unique()) < 2:
+            more = "compare without --quick" if quick else "take a larger part of the events (events.split)"
+            raise DataError(f"all {len(part):,} {name} rows have the same label, so they have no AUC; {more}")
+    return problem(settings_of(settings, seed, quick), data, KEPT, say, code=code)
 
 
 def _context(settings: Params, wishes: Wishes, data: Inputs) -> dict[str, Any]:

@@ -48,9 +48,10 @@ def digest_of_tensors(tensors: dict[str, Tensor]) -> str:
 
 
 def code_digest(*packages: str) -> str:
-    """Hex SHA-256 over the source files of packages of this project, e.g. `amtl.training`: what a kept result depends on."""
-    folders = [Path(__file__).parent.joinpath(*package.split(".")[1:]) for package in packages]
-    return digest_of([[str(path.name), sha256(path)] for folder in folders for path in sorted(folder.rglob("*.py"))])
+    """Hex SHA-256 over the source files of packages and modules of this project, e.g. `amtl.training`: what a kept result depends on."""
+    places = [Path(__file__).parent.joinpath(*package.split(".")[1:]) for package in packages]
+    sources = [path for place in places for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")])]
+    return digest_of([[path.name, sha256(path)] for path in sources])
 
 
 def fsync(path: Path) -> None:

@@ -32,7 +32,6 @@ SKIPPED_DAYS = Path("skipped_days.yaml")
 DOWNLOADS = Path(".amtl/downloads")
 BUILD = Path("build")
 CACHE = BUILD / "cache"
-CONTROLS = CACHE / "control"
 VALIDATE, COUNT, PARENT, TRAIN = BUILD / "validate", BUILD / "count", BUILD / "parent", BUILD / "train"
 SEARCH, COMPRESS, EVALUATE = BUILD / "search", BUILD / "compress", BUILD / "evaluate"
 STATE, BUNDLE, METRICS, EVALUATION, CARD = (
@@ -119,7 +118,7 @@ def search(settings: Params) -> None:
     parts = data.parts("train", "validation")
     tuning = tuning_for(settings, data.vocabulary, parts["train"], parts["validation"], say)
     with _resumable("search", settings, STATE / "manifest.json") as resume:
-        control = control_of(state.model(), tuning, CONTROLS, resume / "control")
+        control = control_of(state.model(), tuning, CACHE / "control", resume / "control")
         control.write(SEARCH)
         start = state.model() if settings.search.sizes == "paper" else control.model
         found = find_sizes(settings, data.vocabulary, start, parts["train"], parts["validation"], resume / "sizes", say)
@@ -323,7 +322,7 @@ class _resumable:
 
     def __init__(self, stage: str, settings: Params, *made: Path) -> None:
         inputs = [files.sha256(path) for path in (VALIDATE / "accepted.json", COUNT / "vocabulary.parquet", PARENT / "parent.json", *made)]
-        code = files.code_digest("amtl.data", "amtl.model", "amtl.packing", "amtl.sizing", "amtl.training")
+        code = files.code_digest("amtl.data", "amtl.model", "amtl.packing", "amtl.release.evaluate", "amtl.sizing", "amtl.training")
         self.path = CACHE / "resume" / stage / files.digest_of([settings.model_dump(mode="json"), inputs, code])[:16]
 
     def __enter__(self) -> Path:

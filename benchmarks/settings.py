@@ -70,6 +70,11 @@ def train_section(name: str, **changes: Any) -> dict[str, Any]:
     return {**COMMON, **TRAIN[name], **changes}
 
 
+def finetune_section(name: str, **changes: Any) -> dict[str, Any]:
+    """The `compress.finetune` section of a data set."""
+    return {**FINETUNE, **FINETUNE_OF.get(name, {}), **changes}
+
+
 def key_of(name: str, quick: bool, **changes: Any) -> dict[str, Any]:
     """The settings that decide a run: JSON-able, part of its digest.
 
@@ -81,7 +86,7 @@ def key_of(name: str, quick: bool, **changes: Any) -> dict[str, Any]:
     return {
         "train": train_section(name, **{**less, **changes}),
         "search": SEARCH,
-        "finetune": {**FINETUNE, **FINETUNE_OF.get(name, {}), **less},
+        "finetune": finetune_section(name, **less),
     }
 
 

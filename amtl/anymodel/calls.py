@@ -91,10 +91,17 @@ def checked_output(output: Any) -> Tensor:
 
 
 def logits_of(output: Any, kind: str) -> Tensor:
-    """Logits [B, T] of an output; a probability is taken back through the sigmoid."""
-    output = checked_output(output)
-    logits = output if kind == "logit" else torch.logit(output, eps=1e-7)
-    return logits.float().view(len(logits), -1)
+    """Logits [B, T] of an output of one event or more; a probability is taken back through the sigmoid.
+
+    Raises:
+        ParamsError: it is no output as `checked_output` wants it, or is told to be a probability and is none.
+    """
+    output = checked_output(output).float()
+    if kind == "probability":
+        if bool((output.detach() < 0).any()) or bool((output.detach() > 1).any()):
+            raise ParamsError("output='probability': the model returns numbers outside [0, 1]; pass output='logit'")
+        output = torch.logit(output, eps=1e-7)
+    return output.view(len(output), -1)
 
 
 def first_events(loader: Iterable[Any], model: nn.Module, forward: Forward, rows: int) -> Iterator[Tensor]:

@@ -127,8 +127,10 @@ def _packed(model: nn.Module, measured: list[Measured], layouts: list[Layout], f
         trained = [stored_rows(table) for table in masked]
         model = copy_with(model, _readers(measured, masked), {id(old): new for old, new in zip(weights, trained, strict=True)})
         finetune(model)
-        stored, weights = [weight_VD.detach() for weight_VD in trained], list(trained)
-    tables = [packed_table(*parts) for parts in zip(measured, stored, layouts, strict=True)]
+        stored = [new_VD.detach().to(old_VD.device) for new_VD, old_VD in zip(trained, stored, strict=True)]
+        weights = list(trained)
+    devices = [weight_VD.device for weight_VD in weights]  # the user's training may have moved the model
+    tables = [packed_table(*parts) for parts in zip(measured, stored, layouts, devices, strict=True)]
     return _Packed(copy_with(model, _readers(measured, tables), dict.fromkeys(map(id, weights))), tables, stored)
 
 

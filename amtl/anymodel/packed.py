@@ -47,12 +47,11 @@ def masked_table(measured: Measured, layout: Layout) -> RotatedTable:
     return table.to(weight_VD.device)
 
 
-def packed_table(measured: Measured, stored_VD: Tensor, layout: Layout) -> RotatedTable:
-    """The table packed; `stored_VD` are the measured rows, or what training under the mask made of them."""
+def packed_table(measured: Measured, stored_VD: Tensor, layout: Layout, device: torch.device) -> RotatedTable:
+    """The table packed, on a device; `stored_VD` are the measured rows, or what training under the mask made of them."""
     index = RowIndex.of(layout.bucket_V, len(layout.bits_KD))
     rows = PackedRows(index, PackedEmbedding(pack(stored_VD, layout), layout.dim))
-    weight_VD = measured.table.weight_VD
-    return RotatedTable(rows, _kept_basis(measured, layout), layout.dim, weight_VD.dtype).to(weight_VD.device)
+    return RotatedTable(rows, _kept_basis(measured, layout), layout.dim, measured.table.weight_VD.dtype).to(device)
 
 
 @torch.no_grad()

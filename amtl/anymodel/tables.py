@@ -56,6 +56,8 @@ def find_tables(model: nn.Module, names: Sequence[str] | None = None) -> list[Ta
     tables = all_tables(model)
     if not tables:
         raise ParamsError(f"{type(model).__name__} holds no nn.Embedding and no nn.EmbeddingBag: there is nothing to pack")
+    if names is not None and not names:
+        raise ParamsError("tables: the list is empty; name the tables to pack, or leave the argument out to pack all that can be")
     chosen = tables if names is None else [_named(name, tables) for name in dict.fromkeys(names)]
     for table in chosen:
         reason = _obstacle(model, table)

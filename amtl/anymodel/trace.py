@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amtl.anymodel.calls import Forward, evaluating, first_events, kind_of_output, logits_of
+from amtl.anymodel.calls import Forward, checked_output, evaluating, first_events, kind_of_output, logits_of
 from amtl.anymodel.lookup import pooled
 from amtl.anymodel.tables import Lookup, Table
 from amtl.errors import ParamsError
@@ -90,7 +90,7 @@ class Trace:
         ]
         self.events = 0
         try:
-            with torch.random.fork_rng([]), evaluating(self.model), torch.enable_grad():
+            with torch.random.fork_rng(range(torch.cuda.device_count())), evaluating(self.model), torch.enable_grad():
                 torch.manual_seed(self.seed)
                 for output in first_events(self.loader, self.model, self.forward, self.rows):
                     yield from self._of_batch(output)
@@ -101,6 +101,8 @@ class Trace:
             self._calls.clear()
 
     def _of_batch(self, output: Any) -> Iterator[Lookups]:
+        if not len(checked_output(output)):
+            return
         if self.output is None:
             self.output = kind_of_output(output)
         logits_BT = logits_of(output, self.output)

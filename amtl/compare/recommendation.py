@@ -39,8 +39,10 @@ def recommend(comparison: Comparison) -> Recommendation:
 
     Test rows choose nothing: they say whether what was chosen holds.
     """
-    rows = [row for row in comparison.rows() if row.method not in REFERENCES]
-    warnings = tuple(filter(None, (_quick(comparison), _proves_nothing(comparison), _overfits(rows), _few_seeds(rows))))
+    found = [row for row in comparison.rows() if row.method not in REFERENCES]
+    rows = [row for row in found if row.seeds == comparison.seeds]
+    asides = _quick(comparison), _proves_nothing(comparison), _overfits(rows), _missing(found, comparison.seeds), _few_seeds(comparison)
+    warnings = tuple(filter(None, asides))
     if not rows:
         return Recommendation("No method has a table within the budgets; allow more bytes.", None, False, None, warnings)
     narrowest = min((row for row in rows if row.method in FIXED and row.loses_nothing), key=lambda row: row.bytes, default=None)
@@ -54,7 +56,7 @@ def recommend(comparison: Comparison) -> Recommendation:
             f"{named(best)} loses nothing on validation rows, but on test rows {cost}: {saved}; a larger budget is safer{_how(best, rows)}."
         )
     else:
-        sentence = f"{named(best)} loses nothing at {saved}{_beside(best, narrowest)}{_how(best, rows)}."
+        sentence = f"{named(best)} loses nothing at {saved}{_beside(best, narrowest, rows)}{_how(best, rows)}."
     return Recommendation(sentence, best, best.loses_nothing and best.holds, narrowest, warnings)
 
 
@@ -76,10 +78,10 @@ def named(row: Row) -> str:
     return f"{row.method}{chosen}{budget} in {row.precision}"
 
 
-def _beside(best: Row, narrowest: Row | None) -> str:
+def _beside(best: Row, narrowest: Row | None, rows: Sequence[Row]) -> str:
     """The bytes beside the narrowest fixed table that loses nothing: what an arbitrary full width would flatter."""
     if narrowest is None:
-        return "; no narrower fixed table loses nothing"
+        return "; no narrower fixed table loses nothing" if any(row.method in FIXED for row in rows) else ""
     if best == narrowest:
         return "; it is itself the narrowest fixed table that loses nothing"
     return f" and {1 - best.bytes / narrowest.bytes:.1%} fewer than the narrowest fixed table that loses nothing ({named(narrowest)})"
@@ -121,18 +123,26 @@ def _overfits(rows: Sequence[Row]) -> str:
     if not better:
         return ""
     best = max(better, key=lambda row: row.validation_score)
-    gain = f"AUC {-best.auc_lost:+z.4f} and log loss {best.logloss_gained:+z.4f} on test rows"
+    figures = (-best.validation_auc_lost, best.validation_logloss_gained, -best.auc_lost, best.logloss_gained)
+    auc, logloss, test_auc, test_logloss = (f"{figure:+z.4f}" for figure in figures)
     return (
-        f"{named(best)} is better than the full-width control itself: {gain}. The full width learns these rows by heart; "
-        "tune the section train before you trust a saving against it."
+        f"On validation rows {named(best)} is better than the full-width control itself: AUC {auc}, log loss {logloss} "
+        f"(on test rows {test_auc}, {test_logloss}). The full width may know its training rows by heart: tune the section train before "
+        "you trust a saving against it."
     )
+
+
+def _missing(rows: Sequence[Row], seeds: int) -> str:
+    """What has a table with some of the seeds only takes no part in the advice."""
+    partial = [named(row) for row in rows if row.seeds < seeds]
+    return f"Not considered, as they have a table with some of the seeds only: {', '.join(partial)}." if partial else ""
 
 
 def _quick(comparison: Comparison) -> str:
     return "Quick: too few rows and steps to conclude anything from." if "quick" in comparison.context else ""
 
 
-def _few_seeds(rows: Sequence[Row]) -> str:
+def _few_seeds(comparison: Comparison) -> str:
     """Below three seeds there is no spread to speak of."""
-    seeds = min((row.seeds for row in rows), default=3)
+    seeds = comparison.seeds
     return "" if seeds > 2 else f"Seeds: {seeds}. Differences under about .001 are noise then; --seeds 3 shows the spread."

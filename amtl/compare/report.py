@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def metrics(comparison: Comparison) -> dict[str, float]:
     """Figures by name, `METHOD/BUDGET/auc` and so on, in signs that MLflow takes."""
     found: dict[str, float] = {}
     for row in comparison.rows():
-        name = f"{row.method}/{row.budget.replace('%', 'pct')}" if row.budget != OWN_SIZE else row.method
+        name = f"{row.method}/{re.sub(r'[^A-Za-z0-9_. -]', '_', row.budget.replace('%', 'pct'))}" if row.budget != OWN_SIZE else row.method
         figures_of = {"auc": row.auc.mean, "logloss": row.logloss.mean, "bytes": row.bytes, "auc_lost": row.auc_lost}
         found |= {f"{name}/{figure}": value for figure, value in figures_of.items()}
     return found | {f"logistic/{metric}": value for metric, value in comparison.logistic.items()}

@@ -147,6 +147,11 @@ class Comparison:
         return next(outcome.test for outcome in self.outcomes if outcome.method == LOGISTIC)
 
     @property
+    def seeds(self) -> int:
+        """With how many seeds the full width was trained."""
+        return sum(outcome.method == CONTROL for outcome in self.outcomes)
+
+    @property
     def failures(self) -> list[Outcome]:
         """The methods that have no table at a budget, and why."""
         return [outcome for outcome in self.outcomes if outcome.failure]

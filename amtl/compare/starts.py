@@ -15,6 +15,7 @@ from amtl.errors import ArtifactError
 from amtl.files import (
     digest_of,
     digest_of_tensors,
+    prune,
     publish_folder,
     publish_tensors,
     read_tensors,
@@ -25,13 +26,13 @@ from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.params import Params
 from amtl.sizing.front import Front
 from amtl.sizing.sizes import find_sizes
-from amtl.training.control import control_of, make_control
+from amtl.training.control import KEPT_DAYS, make_control
 from amtl.training.loop import pick_device
 from amtl.training.train import train
 from amtl.training.tuning import tuning_for
 
-CODE = ("amtl.data", "amtl.model", "amtl.training", "amtl.sizing", "amtl.packing")
-"""Rooms whose code decides what a training gives."""
+CODE = ("amtl.data", "amtl.model", "amtl.training", "amtl.sizing", "amtl.packing", "amtl.release.evaluate")
+"""Rooms, and a module, whose code decides what a training gives."""
 
 
 @dataclass(frozen=True)
@@ -64,39 +65,34 @@ def problem(
     data: Data,
     cache: Path,
     log: Callable[[str], None],
-    base: CTRModel | None = None,
     *,
     code: str,
-    controls: Path | None = None,
 ) -> Problem:
     """The problem of `settings.train.seed`; what it starts from is trained, or read from the cache.
 
     Args:
         cache: folder; the starts of a problem lie in a folder named by its digest.
-        base: the trained full-width model, where there is one already.
         log: takes lines of progress of what is trained here.
         code: what stands for the code in the digest.
-        controls: folder of controls that may be there already (`control_of`); None: it is made.
     """
     trained = settings.model_dump(mode="json", include={"events", "train", "search"})
-    given = digest_of_tensors(weights_of(base)) if base is not None else ""
-    key = digest_of([trained, settings.compress.finetune.model_dump(mode="json"), data.digest, given, code])
+    key = digest_of([trained, settings.compress.finetune.model_dump(mode="json"), data.digest, code])
     folder, device = cache / key[:32] / "starts", pick_device(settings.train.device)
     starts = _kept(folder)
     if starts is None:
-        starts = _trained(settings, data, base, controls, log)
+        starts = _trained(settings, data, log)
         _keep(starts, folder)
+    prune(cache, {folder.parent.name}, KEPT_DAYS)
     return Problem(Task(settings, data.vocabulary, data.train, data.validation, starts, device, _silent), data.test, key)
 
 
-def _trained(settings: Params, data: Data, base: CTRModel | None, controls: Path | None, log: Callable[[str], None]) -> Starts:
-    if base is None:
-        log(f"seed {settings.train.seed}: training the full-width table")
-        base = train(settings, data.vocabulary, data.train, data.validation, None, None, log).model
+def _trained(settings: Params, data: Data, log: Callable[[str], None]) -> Starts:
+    log(f"seed {settings.train.seed}: training the full-width table")
+    base = train(settings, data.vocabulary, data.train, data.validation, None, None, log).model
     weights = _copied(base)
     log(f"seed {settings.train.seed}: fine-tuning the full-width control")
     tuning = tuning_for(settings, data.vocabulary, data.train, data.validation, log)
-    control = (control_of(base, tuning, controls) if controls else make_control(base, tuning)).model
+    control = make_control(base, tuning).model
     log(f"seed {settings.train.seed}: what every value is worth at every size")
     taught = _copied(control)
     found = find_sizes(settings, data.vocabulary, control, data.train, data.validation, None, log, also=("magnitude", "single"))

@@ -50,7 +50,7 @@ class Starts:
 
     Attributes:
         base: the full-width model as trained.
-        control: the best full-width model on validation: the base, fine-tuned, or fine-tuned with distillation.
+        control: the best full-width model on validation; see `amtl.training.control`.
         rotated: the control in the basis that the front belongs to; equal predictions.
         front: what every size of every row costs and is worth.
     """

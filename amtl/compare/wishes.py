@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 from amtl.budgets import parse_budget
 from amtl.compare.harness import Plan
@@ -13,11 +13,13 @@ from amtl.compare.results import WIDTH, Budget
 from amtl.compare.starts import CODE, Data
 from amtl.data.vocabulary import Vocabulary
 from amtl.errors import ParamsError
-from amtl.files import code_digest, digest_of, sha256
+from amtl.files import code_digest, digest_of
 from amtl.packing.layout import dense_bytes
 from amtl.params import Params
 
 PRECISIONS = ("fp32", "fp16", "int8")
+DECIDING = ("peers", "cold", "harness", "methods", "ours", "references", "starts", "task")
+"""Modules of this room whose code decides a run's outcome."""
 QUICK_ROWS = 4_000
 """Rows of each part that a quick comparison reads: enough to see that all works, too few to conclude anything."""
 
@@ -60,10 +62,14 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
 
 
 def settings_of(settings: Params, seed: int, quick: bool) -> Params:
-    """The settings of one seed: a search that serves all selectors, and little training where it is to be quick."""
-    train, finetune = {"seed": seed}, {}
+    """The settings of one seed: a search that serves all selectors, and little training where it is to be quick.
+
+    The control may be born again whatever params.yaml says: narrower tables that start fresh are taught by it, so the full width must be.
+    """
+    train: dict[str, Any] = {"seed": seed}
+    finetune: dict[str, Any] = {"born_again": settings.compress.finetune.distillation > 0}
     if quick:
-        train["epochs"], finetune = 1, {"epochs": 1}
+        train["epochs"] = finetune["epochs"] = 1
     return settings.model_copy(
         update={
             "train": settings.train.model_copy(update=train),
@@ -87,8 +93,7 @@ def fixed_widths(vocabulary: Vocabulary, dim: int, precision: str) -> tuple[Budg
 
 def methods_digest() -> str:
     """Hex SHA-256 of the code that decides a run's outcome."""
-    own = [Path(__file__).with_name(f"{module}.py") for module in ("task", "harness", "ours", "cold", "references")]
-    return digest_of([code_digest(*CODE, "amtl.compare.peers"), *map(sha256, own)])
+    return code_digest(*CODE, *(f"amtl.compare.{name}" for name in DECIDING))
 
 
 def _budgets(text: str, whole: int) -> tuple[Budget, ...]:

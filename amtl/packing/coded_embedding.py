@@ -49,18 +49,9 @@ class CodedEmbedding(MaskedEmbedding):
             self.steps += 1
             if int(self.steps) % REFIT_STEPS == 0:
                 self.fit()
-        vectors_MD = super().forward(rows_M)
-        coded_MD = self._coded(rows_M, vectors_MD.detach())
+        vectors_MD, bucket_M = super().forward(rows_M), self.bucket_V[rows_M]
+        coded_MD = nearest(vectors_MD.detach(), self.scale_KD[bucket_M], self.bits_KD[bucket_M])
         return vectors_MD + (coded_MD - vectors_MD).detach() if torch.is_grad_enabled() else coded_MD
-
-    @torch.no_grad()
-    def _coded(self, rows_M: Tensor, vectors_MD: Tensor) -> Tensor:
-        """Masked vectors coded and read back; a table with fewer rows than were looked up is coded once as a whole."""
-        if len(self.bucket_V) < len(rows_M):
-            masked_VD = super().forward(torch.arange(len(self.bucket_V), device=rows_M.device))
-            return nearest(masked_VD, self.scale_KD[self.bucket_V], self.bits_KD[self.bucket_V])[rows_M]
-        bucket_M = self.bucket_V[rows_M]
-        return nearest(vectors_MD, self.scale_KD[bucket_M], self.bits_KD[bucket_M])
 
 
 def as_served(embedding: nn.Embedding, layout: Layout) -> MaskedEmbedding:

@@ -38,7 +38,7 @@ class Walk:
 
 
 def smallest_cut(table: Table, resume: Path | None = None) -> Walk:
-    """The smallest table on the ladder that loses nothing; the whole table where even that loses something."""
+    """The smallest table tried that loses nothing; the whole table where even that loses something."""
     whole = table.propose(table.selectors[0], EVERYTHING).bytes
     rungs, choice = list(_untrained(table, whole)), None
     if not rungs[-1]["passed"]:

@@ -18,6 +18,7 @@ from amtl.files import (
     code_digest,
     digest_of,
     digest_of_tensors,
+    prune,
     publish_folder,
     publish_json,
     publish_tensors,
@@ -31,6 +32,10 @@ from amtl.training.loop import Progress
 from amtl.training.tuning import Fresh, Tuning
 
 TRAINED, TUNED, DISTILLED, BORN_AGAIN = "as trained", "fine-tuned", "fine-tuned and distilled", "born again"
+
+
+KEPT_DAYS = 30
+"""Days after which a kept control that nobody asked for again goes."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,10 @@ def _better(progress: Progress, trained: str, start: str) -> str:
 def control_of(start: CTRModel, tuning: Tuning, cache: Path, resume: Path | None = None) -> Control:
     """`make_control`, done once for the same start, data, settings and code; kept below `cache` by the digest of these."""
     weights = weights_of(start)
-    data, code = [tuning.train.digest, tuning.validation.digest], code_digest("amtl.data", "amtl.model", "amtl.training")
+    data, code = (
+        [tuning.train.digest, tuning.validation.digest],
+        code_digest("amtl.data", "amtl.model", "amtl.release.evaluate", "amtl.training"),
+    )
     kept = cache / digest_of([digest_of_tensors(weights), *data, str(tuning.settings), str(tuning.fresh), code])[:32]
     try:
         verify_manifest(kept)
@@ -123,6 +131,7 @@ def control_of(start: CTRModel, tuning: Tuning, cache: Path, resume: Path | None
         with publish_folder(kept) as folder:
             made.write(folder)
             write_manifest(folder, format=1, kind="control")
+    prune(cache, {kept.name}, KEPT_DAYS)
     control = Control.read(kept, start.config)
     measured = control.measured
     tuning.log(f"control: {control.report['chosen']}, validation AUC {measured['auc']:.4f}, log loss {measured['logloss']:.4f}")

@@ -71,12 +71,17 @@ def _machines(finished: list[Result]) -> str:
 
 def _settings(scope: Scope) -> dict[str, str]:
     """All settings, so that anybody can make the same runs."""
-    sections = {name: settings.train_section(name) for name in (*scope.sets, *scope.day_sets)}
-    keys = dict.fromkeys(key for section in sections.values() for key in section)
-    rows = [[key, *(json.dumps(section[key]) if key in section else "-" for section in sections.values())] for key in keys]
+    names = (*scope.sets, *scope.day_sets)
     return {
         "chosen": settings.CHOSEN,
-        "table": table(["train", *sections], rows),
+        "train": _by_set("train", {name: settings.train_section(name) for name in names}),
+        "finetune": _by_set("compress.finetune", {name: settings.finetune_section(name) for name in names}),
         "search": json.dumps(settings.SEARCH),
-        "finetune": json.dumps(settings.FINETUNE),
     }
+
+
+def _by_set(title: str, sections: dict[str, dict[str, Any]]) -> str:
+    """A section of params.yaml, a column a data set."""
+    keys = dict.fromkeys(key for section in sections.values() for key in section)
+    rows = [[key, *(json.dumps(section[key]) if key in section else "-" for section in sections.values())] for key in keys]
+    return table([title, *sections], rows)

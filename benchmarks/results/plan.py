@@ -123,7 +123,7 @@ def smallest(scope: Scope, name: str, seed: int, precision: str, min_count: int 
 
 
 def no_loss(scope: Scope, seed: int, min_count: int, find: Find) -> Iterator[Experiment]:
-    """Section 1: the smallest of our tables that loses nothing, beside ever narrower fixed ones."""
+    """Section 1: the smallest of our tables that loses nothing, beside ever narrower fixed ones (at the first minimum count)."""
     controls = {name: start(scope, name, seed, min_count) for name in scope.sets}
     first = seed == 0 and min_count == scope.min_counts[0]
     for name, control in controls.items():

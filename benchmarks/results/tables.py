@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 NOT_RUN = "not run"
+NOT_ASKED = "-"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,12 +2,17 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
+from toy import toy
 
-from amtl import cli
+from amtl import cli, comparison
+from amtl.errors import DataError
 from amtl.sources.sample import write_sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +45,17 @@ def test_before_there_is_a_trained_table_it_says_what_to_run(amtl, tmp_path):
     assert code == 1
     assert re.fullmatch(r"amtl: error: .*dvc repro.*\n", said)
     assert not (tmp_path / "build" / "compare").exists()
+
+
+@pytest.mark.parametrize(("part", "quick", "advice"), [("test", False, "events.split"), ("validation", True, "without --quick")])
+def test_rows_with_labels_of_one_kind_are_refused_before_anything_is_trained(monkeypatch, part, quick, advice):
+    problem = toy(rows=300)
+    parts = {"train": problem.train, "validation": problem.validation, "test": problem.validation}
+    parts[part] = replace(parts[part], labels_B=torch.ones_like(parts[part].labels_B))
+    inputs = SimpleNamespace(vocabulary=problem.vocabulary, parts=lambda *names: {name: parts[name] for name in names})
+    monkeypatch.setattr(comparison, "Inputs", lambda settings: inputs)
+    with pytest.raises(DataError, match=f"all .* {part} rows have the same label.*{advice}"):
+        comparison.problem_of_seed(problem.settings, quick, "1", 0)
 
 
 def test_who_interrupts_learns_that_nothing_is_lost(amtl, monkeypatch):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.results.experiment import Result
 from benchmarks.results.plan import PRECISIONS, TOLERANCE, Find, Scope, Step, best, smallest, start, widths
-from benchmarks.results.tables import NOT_RUN, kilobytes, listed, mean, percent, signed, spread, table
+from benchmarks.results.tables import NOT_ASKED, NOT_RUN, kilobytes, listed, mean, percent, signed, spread, table
 
 ASKED = {"ml-1m": 0.99, "anime": 0.99, "ml-100k-random": 0.99, "ml-100k-time": 0.99, "frappe": 0.96}
 
@@ -104,16 +104,18 @@ def _block(scope: Scope, name: str, min_count: int, find: Find) -> tuple[list[st
     theirs = fixed([widths(scope, name, seed, min_count) for seed in range(scope.seeds)], starts, find)
     full = [" / ".join(spread([result[who]["test"][metric] for result in finished]) for metric in TOLERANCE) for who in ("base", "control")]
     head = [name, str(min_count), f"{finished[0]['rows']['table']:,}", *full, percent(ASKED[name], 0)]
-    return [*head, *_savings(mine, theirs, ASKED[name])], _walks(name, min_count, mine, theirs)
+    missing = NOT_RUN if min_count == scope.min_counts[0] else NOT_ASKED
+    return [*head, *_savings(mine, theirs, ASKED[name], missing)], _walks(name, min_count, mine, theirs)
 
 
-def _savings(mine: dict[str, Point | None], theirs: list[Point], asked: float) -> list[str]:
+def _savings(mine: dict[str, Point | None], theirs: list[Point], asked: float, missing: str) -> list[str]:
+    """Cells; `missing` stands for what no seed has of int8 and fixed tables, which further minimum counts are not asked for."""
     mixed, int8, peer = mine["mixed"], mine["int8"], narrowest(theirs)
     return [
         f"**{percent(mixed.saved)}**" if mixed else NOT_RUN,
         f"{signed(mixed.test['auc'])}, {signed(mixed.test['logloss'])} (n={mixed.seeds})" if mixed else NOT_RUN,
-        percent(int8.saved) if int8 else NOT_RUN,
-        f"{percent(peer.saved)} ({kilobytes(peer.bytes)})" if peer else "none: all lose" if theirs else NOT_RUN,
+        percent(int8.saved) if int8 else missing,
+        f"{percent(peer.saved)} ({kilobytes(peer.bytes)})" if peer else "none: all lose" if theirs else missing,
         percent(1 - int8.bytes / peer.bytes) if int8 and peer else "-",
         percent(1 - mixed.bytes / peer.bytes) if mixed and peer else "-",
         _verdict(mixed, asked) if mixed else NOT_RUN,

@@ -13,6 +13,11 @@ def refusal(model, names=None):
     return str(caught.value)
 
 
+def test_an_empty_list_of_tables_is_refused():
+    with pytest.raises(ParamsError, match="the list is empty"):
+        find_tables(two_tables(), [])
+
+
 def test_tables_in_the_order_of_the_model():
     assert [table.name for table in find_tables(two_tables())] == ["user", "item", "weight", "tags"]
     assert [table.name for table in find_tables(two_tables(), ["tags", "user", "tags"])] == ["tags", "user"]

@@ -75,6 +75,37 @@ def test_outputs_between_0_and_1_that_leave_no_sigmoid_have_to_be_named():
     assert list(trace_of(two_tables(), batches(), forward=forward, output="probability").lookups())
 
 
+def test_what_is_told_to_be_a_probability_must_be_one():
+    with pytest.raises(ParamsError, match="outside \\[0, 1\\]; pass output='logit'"):
+        list(trace_of(two_tables(), batches(), output="probability").lookups())
+
+
+def test_a_certain_probability_in_half_precision_has_a_finite_gradient():
+    """The nearest bfloat16 to 1 - 1e-7 is 1."""
+
+    class Certain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(9, 3, dtype=torch.bfloat16)
+
+        def forward(self, ids_B):
+            return torch.sigmoid(100 * self.table(ids_B).sum(1))
+
+    model = Certain()
+    nn.init.constant_(model.table.weight, 1.0)
+    (lookups,) = trace_of(model, [torch.tensor([1, 2])]).lookups()
+    assert torch.isfinite(lookups.gradient_MD).all()
+
+
+def test_an_empty_batch_is_passed_over():
+    model, loader = two_tables(), batches()
+    empty = tuple(part[:0] for part in loader[0][0]) if isinstance(loader[0][0], tuple | list) else None
+    assert empty is not None
+    torch.testing.assert_close(gram_of(model, [(empty, loader[0][1][:0]), *loader]), gram_of(model, loader))
+    with pytest.raises(DataError, match="no batches"):
+        list(trace_of(model, [(empty, loader[0][1][:0])]).lookups())
+
+
 def test_several_outputs_add_up():
     model = two_tables()
     single = gram_of(model, batches())

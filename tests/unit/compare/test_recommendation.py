@@ -41,9 +41,25 @@ def test_a_loss_on_validation_alone_is_a_loss():
 
 @pytest.mark.parametrize(("auc", "logloss", "told"), [(0.8006, 0.3989, True), (0.8004, 0.3989, False), (0.8006, 0.3991, False)])
 def test_a_smaller_table_that_is_better_than_the_control_is_a_warning(auc, logloss, told):
-    advice = advice_on(outcome("hashing", auc=auc, logloss=logloss), outcome("rule"))
+    """Better on validation, whatever the test rows say."""
+    advice = advice_on(outcome("hashing", auc=0.79, logloss=logloss, validation_auc=auc), outcome("rule"))
     (found,) = [warning for warning in advice.warnings if "Seeds" not in warning] or [""]
-    assert found.startswith("hashing at 10% in int8 is better than the full-width control itself: AUC +0.0006 and log loss -0.0011") == told
+    text = "On validation rows hashing at 10% in int8 is better than the full-width control itself: AUC +0.0006, log loss -0.0011 (on test"
+    assert found.startswith(f"{text} rows -0.0100, -0.0011)") == told
+    assert not advice_on(outcome("hashing", auc=0.9, logloss=0.3989, validation_auc=0.8), outcome("rule")).warnings[:-1]
+
+
+def test_what_failed_with_some_seeds_takes_no_part_in_the_advice():
+    others = [outcome("rule", "10%", 100, seed=seed) for seed in range(3)] + [control(seed) for seed in (1, 2)]
+    failed = [outcome("pep", "5%", 50, seed=seed, failure="it diverged") for seed in (1, 2)]
+    advice = advice_on(*others, outcome("pep", "5%", 50, bytes=40, auc=0.81), *failed)
+    assert advice.row.method == "rule"
+    assert advice.warnings == ("Not considered, as they have a table with some of the seeds only: pep at 5% in int8.",)
+
+
+def test_fixed_tables_are_spoken_of_only_where_there_are_some():
+    assert "fixed table" not in advice_on(outcome("rule")).sentence
+    assert "no narrower fixed table loses nothing" in advice_on(outcome("rule"), outcome("fixed", auc=0.7)).sentence
 
 
 def test_test_rows_choose_nothing_but_say_whether_the_choice_holds():

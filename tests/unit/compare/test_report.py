@@ -83,3 +83,7 @@ def test_metrics_have_names_that_mlflow_takes():
     assert found["control/auc"] == pytest.approx(0.805)
     assert found["logistic/auc"] == 0.6123
     assert all(re.fullmatch(r"[\w\-. :/]+", name) for name in found)
+    (odd,) = (
+        name for name in report.metrics(comparison(control(), outcome("rule", "1e+6"))) if name.startswith("rule/") and "lost" in name
+    )
+    assert odd == "rule/1e_6/auc_lost"

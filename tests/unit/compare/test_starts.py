@@ -1,13 +1,11 @@
+import os
+
 import pytest
 import torch
 from toy import equal_weights, silent, toy, with_settings
 
 from amtl.compare import starts
 from amtl.compare.starts import Data, problem
-from amtl.model.ctr_model import weights_of
-from amtl.training import control
-from amtl.training.control import control_of
-from amtl.training.tuning import tuning_for
 
 SMALL = {"train": {"epochs": 1}, "search": {"steps": 4}, "compress": {"finetune": {"epochs": 1}}}
 
@@ -51,25 +49,23 @@ def test_the_digest_follows_all_that_decides_a_start(given, made, monkeypatch):
     others = [
         problem(settings, data, cache, silent, code="2"),
         problem(taught, data, cache, silent, code="1"),
-        problem(settings, data, cache, silent, first.task.base, code="1"),
         problem(settings.model_copy(update={"train": settings.train.model_copy(update={"seed": 5})}), data, cache, silent, code="1"),
         problem(settings, Data(data.vocabulary, data.train, data.validation, data.train), cache, silent, code="1"),
     ]
-    assert len({first.digest, *(other.digest for other in others)}) == 6
+    assert len({first.digest, *(other.digest for other in others)}) == 5
     budget = settings.model_copy(update={"compress": settings.compress.model_copy(update={"budget": 0.01})})
     assert problem(budget, data, cache, silent, code="1").digest == first.digest
 
 
-def test_a_control_that_is_there_is_taken(given, made, tmp_path, monkeypatch):
-    """That of the stage search, say, where it is of the same start, rows and settings."""
-    settings, data = given
-    base, first = made[0].task.base, made[0]
-    tuning = tuning_for(settings, data.vocabulary, data.train, data.validation, silent)
-    kept = control_of(base, tuning, tmp_path / "controls")
-    monkeypatch.setattr(control, "make_control", None)
-    again = problem(*given, tmp_path, silent, base, code="1", controls=tmp_path / "controls")
-    assert equal_weights(dict(again.task.starts.control), weights_of(kept.model))
-    assert equal_weights(dict(again.task.starts.control), dict(first.task.starts.control))
+def test_starts_that_nobody_asked_for_in_a_month_go(given, tmp_path):
+    old, young = tmp_path / "old", tmp_path / "young"
+    for folder in (old, young):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    opened = problem(*given, tmp_path, silent, code="1")
+    os.utime(tmp_path / opened.digest[:32], (0, 0))
+    problem(*given, tmp_path, silent, code="1")
+    assert {folder.name for folder in tmp_path.iterdir()} == {"young", opened.digest[:32]}
 
 
 def test_the_rotated_model_predicts_what_the_control_predicts(made):

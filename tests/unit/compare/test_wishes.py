@@ -1,6 +1,9 @@
-import pytest
-from toy import toy
+from pathlib import Path
 
+import pytest
+from toy import toy, with_settings
+
+from amtl.compare import wishes
 from amtl.compare.methods import ALL
 from amtl.compare.starts import Data
 from amtl.compare.wishes import Wishes, fixed_widths, methods_digest, plan_of, quick_data, settings_of
@@ -64,7 +67,8 @@ def test_a_seeds_settings_search_for_all_selectors_and_quick_ones_train_little()
     whole, quick = settings_of(settings, 7, False), settings_of(settings, 7, True)
     assert (whole.train.seed, whole.search.sizes, whole.train.epochs) == (7, "auto", settings.train.epochs)
     assert (quick.train.epochs, quick.compress.finetune.epochs) == (1, 1)
-    assert whole.compress == settings.compress
+    finetune = settings.compress.finetune.model_copy(update={"born_again": True})
+    assert whole.compress == settings.compress.model_copy(update={"finetune": finetune})
 
 
 def test_quick_data_are_the_newest_rows(monkeypatch):
@@ -75,5 +79,19 @@ def test_quick_data_are_the_newest_rows(monkeypatch):
     assert data.train.labels.equal(given.train.labels[-50:])
 
 
-def test_the_methods_digest_is_stable():
-    assert methods_digest() == methods_digest()
+def test_every_module_that_decides_an_outcome_is_in_the_digest(monkeypatch):
+    """Those that only plan, run, sum up and show runs are not: a new one has to be put on one side."""
+    named = []
+    monkeypatch.setattr(wishes, "code_digest", lambda *places: named.extend(places))
+    methods_digest()
+    showing = {"__init__", "execution", "recommendation", "report", "results", "wishes"}
+    here = {path.stem for path in Path(wishes.__file__).parent.iterdir() if path.name != "__pycache__"}
+    assert {place.removeprefix("amtl.compare.") for place in named if place.startswith("amtl.compare.")} == here - showing
+    assert "amtl.release.evaluate" in named
+
+
+@pytest.mark.parametrize(("distillation", "again"), [(0.5, True), (0.0, False)])
+def test_the_control_of_a_comparison_may_be_born_again(distillation, again):
+    """As narrower tables that start fresh are taught by it."""
+    problem = with_settings(toy(), compress={"finetune": {"distillation": distillation}})
+    assert settings_of(problem.settings, 3, False).compress.finetune.born_again is again
