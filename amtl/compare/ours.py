@@ -1,7 +1,8 @@
 """The product's own tables: one front, and what the stage `compress` makes of it by each selector.
 
 All start from the rotated control, and each goes the way of the product: proposals judged as they would be served, cut in steps where
-little is kept, fine-tuned with the control as the teacher. `auto` proposes by several selectors and takes the best on validation.
+little is kept, fine-tuned with the control as the teacher; and models trained anew at the sizes that were chosen, as those of peers are.
+`auto` proposes by several selectors and takes the best on validation.
 
 Shapes: V rows of the table, D dimensions.
 """
@@ -43,8 +44,9 @@ def _by_selectors(selectors: tuple[str, ...], own: str | None, task: Task, budge
     settings, found = task.settings.model_copy(update={"compress": compress}), task.found
     assert found.front is not None, "a task's front is never absent"
     goal = Goal(task.judge(found.model), compress.tolerance)
-    choice = best_cut(Table.of(settings, found.model, found.front, task.vocabulary, task.tuning, goal), selectors, budget)
-    chosen = {"chosen": choice.cut.name} if len(selectors) > 1 else {}
+    table = Table.of(settings, found.model, found.front, task.vocabulary, task.tuning, goal)
+    choice = best_cut(table, selectors, budget, task.trainings and task.trainings / f"{compress.precision}-{budget}")
+    chosen = {"chosen": choice.cut.name} if len(selectors) > 1 or choice.cut.born_again else {}
     return _served(choice.cut, {**chosen, "tuned": bool(choice.cut.history), "steps": choice.cut.steps})
 
 

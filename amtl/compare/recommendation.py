@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from amtl.compare.methods import REFERENCES, WIDENED
 from amtl.compare.results import AUTO_MIXED, CONTROL, OWN_SIZE, PAPER, Comparison, Row
+from amtl.training.control import BORN_AGAIN
 
 FIXED = ("fixed", WIDENED)
 """Methods that give every value the same width."""
@@ -100,7 +101,8 @@ def _how(best: Row, rows: Sequence[Row]) -> str:
 
 def _settings(row: Row) -> str:
     sizes, budget = SETTABLE[row.method], f"compress.budget: {row.budget}, " if row.budget != OWN_SIZE else ""
-    return f"set search.sizes: {sizes}, {budget}compress.precision: {row.precision}"
+    again = ", compress.finetune.born_again: true" if any(BORN_AGAIN in chosen for chosen in row.chosen) else ""
+    return f"set search.sizes: {sizes}, {budget}compress.precision: {row.precision}{again}"
 
 
 def _proves_nothing(comparison: Comparison) -> str:

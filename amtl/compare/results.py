@@ -84,7 +84,7 @@ class Row:
         auc_lost, logloss_gained: means of the differences from the same seed's control on test: what the smaller table costs.
         validation_auc_lost, validation_logloss_gained: the same on validation.
         tolerance: how much worse still counts as no loss, on the mean over seeds.
-        chosen: of a method that chooses among others: what it chose, by seed.
+        chosen: of a method that chooses among others, or among ways of training: what it chose, by seed.
     """
 
     method: str

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from amtl.sizing.front import Front
 from amtl.sizing.sizes import Found
 from amtl.training.loop import FitSettings, Trainer
 from amtl.training.train import fit_settings
-from amtl.training.tuning import Tuning, tuning_settings
+from amtl.training.tuning import Tuning, fresh_of, tuning_settings
 
 Weights = Mapping[str, Tensor]
 
@@ -69,6 +70,7 @@ class Task:
         settings: of everything; `settings.train.seed` is the seed.
         starts: what was trained before the methods begin.
         log: takes one line of progress.
+        trainings: folder for checkpoints of trainings that several methods make, so that they are made once; None: each makes its own.
     """
 
     settings: Params
@@ -78,6 +80,7 @@ class Task:
     starts: Starts
     device: torch.device
     log: Callable[[str], None]
+    trainings: Path | None = None
 
     @property
     def seed(self) -> int:
@@ -132,7 +135,8 @@ class Task:
     @property
     def tuning(self) -> Tuning:
         """What the product's own functions fine-tune and judge with: `fine_fit` on these rows."""
-        return Tuning(self.fine_fit, self.training_rows, self.validation_rows, self.unknown_rows_F, self.device, self.log)
+        parts = self.training_rows, self.validation_rows, self.unknown_rows_F, self.device, self.log
+        return Tuning(self.fine_fit, *parts, fresh_of(self.settings, self.vocabulary.rows))
 
     def fresh(self, dim: int | None = None) -> CTRModel:
         """An untrained model of a width (None: full), its initial weights decided by the seed."""

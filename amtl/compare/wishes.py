@@ -64,7 +64,8 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
 def settings_of(settings: Params, seed: int, quick: bool) -> Params:
     """The settings of one seed: a search that serves all selectors, and little training where it is to be quick.
 
-    The control may be born again whatever params.yaml says: narrower tables that start fresh are taught by it, so the full width must be.
+    The control and the tables that are cut from it may be born again whatever params.yaml says: narrower tables that start fresh are taught
+    by the control, so the full width must be, and other sizes, too.
     """
     train: dict[str, Any] = {"seed": seed}
     finetune: dict[str, Any] = {"born_again": settings.compress.finetune.distillation > 0}

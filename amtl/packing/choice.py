@@ -1,7 +1,8 @@
 """Which sizes a budget gets: what each selector proposes is judged, trained where that can help, and the best on validation wins.
 
 What is judged is always what would be served: numbers coded and read back. A model that keeps few of its numbers is also cut in steps,
-each in a basis of what the step before left (`amtl.sizing.pricing.rebase`), and the better of the two ways is kept.
+each in a basis of what the step before left (`amtl.sizing.pricing.rebase`), and the better of the two ways is kept. Where the control
+may be born again, so may what is cut: a model trained anew at the sizes that were chosen competes as well.
 
 Shapes: V table rows, F fields.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from torch import Tensor
 from amtl.data.vocabulary import Vocabulary
 from amtl.model.ctr_model import CTRModel
 from amtl.packing.allocation import allocate
-from amtl.packing.cut import Cut, cut, finetuned, propose, settled
+from amtl.packing.cut import Cut, born_again, cut, finetuned, propose, settled
 from amtl.params import Params, ToleranceParams
 from amtl.sizing.front import Front
 from amtl.sizing.pricing import rebase
+from amtl.training.control import BORN_AGAIN
 from amtl.training.tuning import Tuning
 
 AUTO = ("curvature", "twins", "rule")
@@ -110,11 +112,23 @@ def proposals(table: Table, selectors: Sequence[str], budget_bytes: int) -> list
     return sorted((table.propose(selector, budget_bytes) for selector in selectors), key=table.rank, reverse=True)
 
 
-def best_cut(table: Table, selectors: Sequence[str], budget_bytes: int, resume: Path | None = None) -> Choice:
-    """The best on validation of what the selectors propose, before and after fine-tuning, as it is served.
+def best_cut(
+    table: Table,
+    selectors: Sequence[str],
+    budget_bytes: int,
+    resume: Path | None = None,
+    *,
+    anew: Sequence[str] | None = None,
+    enough: bool = False,
+) -> Choice:
+    """The best on validation of what the selectors propose, before and after training, as it is served.
 
-    Where the best proposal loses nothing as it is, it alone is fine-tuned; else the best `TRAINED` are, among which are sizes that were
-    reached in steps.
+    Where the best proposal loses nothing as it is, it alone is trained on; else the best `TRAINED` are fine-tuned, among which are sizes
+    that were reached in steps, and models may be trained anew at the sizes of every selector.
+
+    Args:
+        anew: whose sizes are also trained anew (`compress.finetune.born_again`) where proposals lose something; None: of all `selectors`.
+        enough: train no more once a cut loses nothing.
 
     Raises:
         BudgetError: no table meets the budget.
@@ -125,13 +139,30 @@ def best_cut(table: Table, selectors: Sequence[str], budget_bytes: int, resume: 
     for proposed in found:
         table.say(proposed)
     best, judged = found[0], [proposed.described() for proposed in found]
-    trained = () if not table.tuning.settings.epochs else found[: 1 if table.goal.met(best.measured) else TRAINED]
-    for proposed in trained:
-        tuned = finetuned(proposed, table.model, table.tuning, resume and resume / proposed.name.replace(" ", "-"))
-        table.say(tuned)
-        judged.append(tuned.described())
-        best = max(best, tuned, key=table.rank)
+    for trained in _trained(table, found, budget_bytes, selectors if anew is None else anew, resume):
+        table.say(trained)
+        judged.append(trained.described())
+        best = max(best, trained, key=table.rank)
+        if enough and table.goal.met(best.measured):
+            break
     return Choice(best if best.history else settled(best, table.tuning), judged)
+
+
+def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequence[str], resume: Path | None) -> Iterator[Cut]:
+    """Trainings, one after the other as they are asked for: the best proposals fine-tuned, then models of their own."""
+    tuning, lossless = table.tuning, table.goal.met(found[0].measured)
+    if not tuning.settings.epochs:
+        return
+
+    def folder(name: str) -> Path | None:
+        return resume and resume / name.replace(" ", "-")
+
+    for proposed in found[: 1 if lossless else TRAINED]:
+        yield finetuned(proposed, table.model, tuning, folder(proposed.name))
+    for selector in (found[0].selector,) if lossless else anew:
+        if tuning.fresh:
+            parts = table.front, selector, table.model.embedding.weight.detach(), budget_bytes, table.settings.compress.precision
+            yield born_again(selector, allocate(*parts, False), tuning.fresh, table.model, tuning, folder(f"{selector} {BORN_AGAIN}"))
 
 
 def in_steps(table: Table, target: Cut, budget_bytes: int, resume: Path | None = None) -> Cut:

@@ -20,7 +20,8 @@ from amtl.packing.coded_embedding import as_served
 from amtl.packing.layout import Layout
 from amtl.packing.packed_embedding import decoded
 from amtl.sizing.front import Front
-from amtl.training.tuning import Tuning
+from amtl.training.control import BORN_AGAIN
+from amtl.training.tuning import Fresh, Tuning
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Cut:
     Attributes:
         selector: by whose worth the sizes were taken. steps: in how many cuts, each in a basis of its own.
         model: before it was fine-tuned, the whole rotated model, which other cuts may share; afterwards masked and calibrated.
+        born_again: whether the model was trained anew at these sizes, not cut from the whole one.
         layout: what is kept of every row, at how many bits.
         measured: validation AUC, log loss and score of the model as it would be served: numbers coded and read back, calibrated.
         history: validation of the model, with numbers as they are served, after every epoch of fine-tuning; empty before.
@@ -41,11 +43,13 @@ class Cut:
     measured: dict[str, float]
     history: list[dict[str, float]] = field(default_factory=list)
     steps: int = 1
+    born_again: bool = False
 
     @property
     def name(self) -> str:
-        """The selector, and the steps where there are several."""
-        return self.selector if self.steps == 1 else f"{self.selector} in {self.steps} steps"
+        """The selector, and how its sizes were reached: in steps, or by a model of its own."""
+        steps = "" if self.steps == 1 else f" in {self.steps} steps"
+        return f"{self.selector}{steps}{f' {BORN_AGAIN}' if self.born_again else ''}"
 
     @property
     def kept(self) -> float:
@@ -80,6 +84,20 @@ def finetuned(proposed: Cut, teacher: CTRModel, tuning: Tuning, resume: Path | N
     model.embedder.lookup = as_served(model.embedding, proposed.layout)
     progress = tuning.run(model, teacher, resume)
     return settled(replace(proposed, model=model, history=progress.history), tuning)
+
+
+def born_again(selector: str, layout: Layout, fresh: Fresh, teacher: CTRModel, tuning: Tuning, resume: Path | None = None) -> Cut:
+    """A layout's sizes in a model that is trained anew under their mask, the whole model teaching, and then fine-tuned as served.
+
+    What a deep cut leaves of a trained table is a poor place to start from: a table that was never larger uses its few dimensions better.
+    Nothing is rotated: a fresh table orders its dimensions itself.
+    """
+    model = fresh.build()
+    cut(model, layout.sizes_V)
+    tuning.run(model, teacher, resume and resume / "trained", fresh.fit)
+    model.embedder.lookup = as_served(model.embedding, layout)
+    progress = tuning.run(model, teacher, resume and resume / "tuned")
+    return settled(Cut(selector, model, layout, {}, progress.history, born_again=True), tuning)
 
 
 def settled(chosen: Cut, tuning: Tuning) -> Cut:

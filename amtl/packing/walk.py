@@ -1,8 +1,8 @@
 """`compress.budget: auto`: the smallest table that loses nothing, found by walking budgets down a geometric ladder.
 
 As long as a proposal loses nothing as it is, nothing is trained. From the first budget on at which all proposals do, the best
-selector's sizes are fine-tuned, until even that loses something; a budget halfway back is then tried as well, and the smallest table
-that lost nothing is kept. The front is the search's: no search runs again.
+selector's sizes are fine-tuned, and where that is not enough trained anew, until even that loses something; a budget halfway back is then
+tried as well, and the smallest table that lost nothing is kept. The front is the search's: no search runs again.
 """
 
 from __future__ import annotations
@@ -66,10 +66,13 @@ def _untrained(table: Table, budget_bytes: int) -> Iterator[dict[str, Any]]:
 
 
 def _trained(table: Table, budget_bytes: int, whole: int, resume: Path | None) -> Iterator[tuple[dict[str, Any], Choice]]:
-    """Rungs down to the first at which the best cut loses something, then half a rung up; after the first, of the best selector alone."""
+    """Rungs down to the first at which the best cut loses something, then half a rung up.
+
+    After the first rung only the best selector's sizes are fine-tuned; all are trained anew where that loses something.
+    """
 
     def tried(selectors: Sequence[str], budget: int) -> tuple[dict[str, Any], Choice]:
-        choice = best_cut(table, selectors, budget, resume and resume / f"{budget}-bytes")
+        choice = best_cut(table, selectors, budget, resume and resume / f"{budget}-bytes", anew=table.selectors, enough=True)
         return _rung(table, budget, choice.cut), choice
 
     selectors: Sequence[str] = table.selectors

@@ -56,7 +56,7 @@ class Tuning:
     """What fine-tuning works with.
 
     Attributes:
-        fresh: how a born-again control is trained; None: there is no such candidate.
+        fresh: how a model that is born again, the control or one at chosen sizes, is trained; None: there is no such candidate.
     """
 
     settings: FitSettings
@@ -99,9 +99,14 @@ class Tuning:
 def tuning_for(settings: Params, vocabulary: Vocabulary, train: Rows, validation: Rows, log: Callable[[str], None]) -> Tuning:
     """The tuning that params.yaml asks for."""
     unknown = torch.tensor(list(vocabulary.offsets.values()))
-    again = settings.compress.finetune.born_again and settings.search.sizes != "paper"
-    fresh = Fresh.of(settings, vocabulary.rows) if again else None
+    fresh = fresh_of(settings, vocabulary.rows)
     return Tuning(tuning_settings(settings), train, validation, unknown, pick_device(settings.train.device), log, fresh)
+
+
+def fresh_of(settings: Params, rows: int) -> Fresh | None:
+    """The whole training of a model that is born again, where params.yaml asks for it."""
+    again = settings.compress.finetune.born_again and settings.search.sizes != "paper"
+    return Fresh.of(settings, rows) if again else None
 
 
 def tuning_settings(settings: Params) -> FitSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,9 @@ def problem_of(experiment: Experiment, place: Place) -> Problem:
     if key not in _PROBLEM:
         _PROBLEM.clear()
         rows = Data(data.vocabulary, data.train, data.validation, data.test)
-        _PROBLEM[key] = problem(wanted, rows, place.cache / "starts", place.log, code=f"results {RECIPE}")
+        given = problem(wanted, rows, place.cache / "starts", place.log, code=f"results {RECIPE}")
+        trainings = place.cache / "trainings" / given.digest[:32]
+        _PROBLEM[key] = replace(given, task=replace(given.task, trainings=trainings))
     return _PROBLEM[key]
 
 

@@ -79,6 +79,11 @@ def test_a_tie_goes_to_what_the_pipeline_does_by_itself():
     assert advice.row.method == "auto"
 
 
+def test_what_a_table_that_was_born_again_needs_is_said():
+    advice = advice_on(outcome("auto", chosen="rule born again"))
+    assert advice.sentence.endswith("compress.precision: int8, compress.finetune.born_again: true.")
+
+
 def test_bytes_are_also_told_against_the_narrowest_fixed_table_that_loses_nothing():
     advice = advice_on(
         outcome("fixed-distilled", "width 8", 400, bytes=400),

@@ -14,7 +14,7 @@ from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import choice, walk
 from amtl.packing.choice import Goal, Table, best_cut, in_steps, proposals
 from amtl.packing.coded_embedding import CodedEmbedding
-from amtl.packing.cut import cut, decoded, finetuned, propose, served, settled
+from amtl.packing.cut import born_again, cut, decoded, finetuned, propose, served, settled
 from amtl.packing.layout import Layout
 from amtl.packing.packed_embedding import PackedEmbedding, pack
 from amtl.packing.walk import RATIO, smallest_cut
@@ -24,7 +24,7 @@ from amtl.sizing.sizes import find_sizes
 from amtl.training.control import make_control
 from amtl.training.loop import Trainer, predict
 from amtl.training.train import train
-from amtl.training.tuning import tuning_for
+from amtl.training.tuning import fresh_of, tuning_for
 
 CPU = torch.device("cpu")
 STRICT, LOOSE = ToleranceParams(auc=0.0, logloss=0.0), ToleranceParams(auc=0.5, logloss=9.0)
@@ -161,6 +161,63 @@ def test_all_candidates_are_trained_only_where_something_is_lost(table, monkeypa
     assert all(taught for _, taught in counted)
 
 
+@pytest.fixture(scope="module")
+def reborn(table):
+    """The table with tuning that may train anew, and a goal that deep cuts do not meet."""
+    finetune = table.settings.compress.finetune.model_copy(update={"born_again": True, "distillation": 0.5})
+    settings = table.settings.model_copy(update={"compress": table.settings.compress.model_copy(update={"finetune": finetune})})
+    fresh = fresh_of(settings, len(table.model.embedding.weight))
+    return replace(table, settings=settings, tuning=replace(table.tuning, fresh=fresh))
+
+
+def test_sizes_are_trained_anew_from_untrained_weights_under_their_mask_and_served_within_the_budget(reborn, monkeypatch):
+    begun, real = [], Trainer.fit
+
+    def fit(self, *parts):
+        begun.append((copy.deepcopy(weights_of(self.model)), self.model.embedder.lookup, self.settings))
+        return real(self, *parts)
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    mixed, budget = asked(reborn, precision="mixed"), 500
+    parts = mixed.front, "rule", mixed.model.embedding.weight.detach(), budget, "mixed"
+    layout = choice.allocate(*parts, False)
+    made = born_again("rule", layout, mixed.tuning.fresh, mixed.model, mixed.tuning)
+    (first, masked, full), (_, coded, fine) = begun
+    untrained = mixed.tuning.fresh.build()
+    cut(untrained, layout.sizes_V)
+    assert all(torch.equal(tensor, first[name]) for name, tensor in weights_of(untrained).items())
+    assert (full, fine) == (mixed.tuning.fresh.fit, mixed.tuning.settings)
+    assert isinstance(masked, MaskedEmbedding)
+    assert isinstance(coded, CodedEmbedding)
+    assert made.name == "rule born again"
+    assert made.bytes <= budget
+    assert made.model.embedder.basis_FDD is None
+    assert not made.model.embedding.weight[torch.arange(6) >= layout.sizes_V.unsqueeze(1)].any()
+    assert mixed.tuning.judge(served(made.model, made.layout)) == pytest.approx(made.measured, abs=1e-5)
+
+
+def test_all_selectors_sizes_are_trained_anew_where_proposals_lose_and_the_best_alone_where_none_is_lost(reborn):
+    found = best_cut(replace(reborn, goal=Goal({**reborn.goal.control, "auc": 2.0}, STRICT)), reborn.selectors, 1000)
+    names = [line["selector"] for line in found.judged]
+    assert names[-3:] == [f"{name} born again" for name in reborn.selectors]
+    assert found.cut.measured["score"] == max(line["score"] for line in found.judged)
+    one = best_cut(goal(reborn, LOOSE), reborn.selectors, 1000)
+    assert [name for name in (line["selector"] for line in one.judged) if "born" in name] == [f"{one.judged[0]['selector']} born again"]
+
+
+def test_where_a_first_training_is_enough_no_other_is_made(reborn, monkeypatch):
+    counted = fits(monkeypatch)
+    best_cut(goal(reborn, LOOSE), reborn.selectors, 1000, enough=True)
+    assert len(counted) == 1
+    best_cut(replace(reborn, goal=Goal({**reborn.goal.control, "auc": 2.0}, STRICT)), ("rule",), 1500, anew=("twins",), enough=True)
+    assert len(counted) == 1 + 1 + 2
+
+
+def test_without_a_full_training_asked_for_none_is_made(table):
+    lost = replace(table, goal=Goal({**table.goal.control, "auc": 2.0}, STRICT))
+    assert not any("born" in line["selector"] for line in best_cut(lost, table.selectors, 1000).judged)
+
+
 def test_one_selector_is_taken_where_one_is_asked_for(table):
     for sizes in ("curvature", "twins", "rule"):
         search = table.settings.search.model_copy(update={"sizes": sizes})
@@ -254,7 +311,8 @@ def scripted(monkeypatch, table, loses_below, tuned_below):
         calls.append(("untrained", budget, selectors))
         return [judged(budget, loses_below)]
 
-    def best(table, selectors, budget, resume=None):
+    def best(table, selectors, budget, resume=None, *, anew=None, enough=False):
+        assert (anew, enough) in {(None, False), (table.selectors, True)}
         calls.append(("tuned", budget, selectors))
         return choice.Choice(judged(budget, tuned_below), [])
 
