@@ -34,7 +34,7 @@ AUTO = ("curvature", "twins", "rule")
 DEEP, MOST_STEPS = 0.2, 4
 """Kept share of a table's numbers below which it is also cut in steps, halving from there on, but in no more than so many."""
 TRAINED = 2
-"""Proposals that are fine-tuned where none loses nothing as it is."""
+"""Proposals that are fine-tuned where none loses nothing as it is; one where models are trained anew beside it."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Choice:
-    """The cut that was chosen, as it is served, and one line (`Cut.described`) for each that was judged."""
+    """The cut that was chosen, as it is served, and one line (`Cut.described`) for each that was judged.
+
+    Attributes:
+        anew: whose sizes were the best of those that were trained anew; None where none were.
+    """
 
     cut: Cut
     judged: list[dict[str, Any]]
+    anew: str | None = None
 
 
 def proposals(table: Table, selectors: Sequence[str], budget_bytes: int) -> list[Cut]:
@@ -119,45 +124,48 @@ def best_cut(
     resume: Path | None = None,
     *,
     anew: Sequence[str] | None = None,
+    tuned: bool = True,
     enough: bool = False,
 ) -> Choice:
     """The best on validation of what the selectors propose, before and after training, as it is served.
 
-    Where the best proposal loses nothing as it is, it alone is trained on; else the best `TRAINED` are fine-tuned, among which are sizes
+    Where the best proposal loses nothing as it is, it alone is trained; else the best `TRAINED` are fine-tuned, among which are sizes
     that were reached in steps, and models may be trained anew at the sizes of every selector.
 
     Args:
         anew: whose sizes are also trained anew (`compress.finetune.born_again`) where proposals lose something; None: of all `selectors`.
+        tuned: whether proposals are fine-tuned.
         enough: train no more once a cut loses nothing.
 
     Raises:
         BudgetError: no table meets the budget.
     """
     found = proposals(table, selectors, budget_bytes)
-    if 0 < found[0].kept < DEEP and not table.goal.met(found[0].measured):
+    if tuned and 0 < found[0].kept < DEEP and not table.goal.met(found[0].measured):
         found = sorted([*found, in_steps(table, found[0], budget_bytes, resume)], key=table.rank, reverse=True)
     for proposed in found:
         table.say(proposed)
-    best, judged = found[0], [proposed.described() for proposed in found]
-    for trained in _trained(table, found, budget_bytes, selectors if anew is None else anew, resume):
+    best, judged, pupils = found[0], [proposed.described() for proposed in found], list[Cut]()
+    for trained in _trained(table, found if tuned else (), budget_bytes, selectors if anew is None else anew, resume):
         table.say(trained)
         judged.append(trained.described())
         best = max(best, trained, key=table.rank)
+        pupils = [max([*pupils, trained], key=table.rank)] if trained.born_again else pupils
         if enough and table.goal.met(best.measured):
             break
-    return Choice(best if best.history else settled(best, table.tuning), judged)
+    return Choice(best if best.history else settled(best, table.tuning), judged, pupils[0].selector if pupils else None)
 
 
 def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequence[str], resume: Path | None) -> Iterator[Cut]:
-    """Trainings, one after the other as they are asked for: the best proposals fine-tuned, then models of their own."""
-    tuning, lossless = table.tuning, table.goal.met(found[0].measured)
+    """Trainings, one after the other as they are asked for: the best of `found` fine-tuned, then models of their own."""
+    tuning, lossless = table.tuning, bool(found) and table.goal.met(found[0].measured)
     if not tuning.settings.epochs:
         return
 
     def folder(name: str) -> Path | None:
         return resume and resume / name.replace(" ", "-")
 
-    for proposed in found[: 1 if lossless else TRAINED]:
+    for proposed in found[: 1 if lossless or tuning.fresh else TRAINED]:
         yield finetuned(proposed, table.model, tuning, folder(proposed.name))
     for selector in (found[0].selector,) if lossless else anew:
         if tuning.fresh:

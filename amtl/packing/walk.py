@@ -8,7 +8,7 @@ tried as well, and the smallest table that lost nothing is kept. The front is th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,25 +68,28 @@ def _untrained(table: Table, budget_bytes: int) -> Iterator[dict[str, Any]]:
 def _trained(table: Table, budget_bytes: int, whole: int, resume: Path | None) -> Iterator[tuple[dict[str, Any], Choice]]:
     """Rungs down to the first at which the best cut loses something, then half a rung up.
 
-    After the first rung only the best selector's sizes are fine-tuned; all are trained anew where that loses something.
+    After the first rung only the best selector's sizes are fine-tuned; once that loses something, all are trained anew, and from then on
+    only the best of these.
     """
+    selectors, anew, tuned = table.selectors, table.selectors, True
 
-    def tried(selectors: Sequence[str], budget: int) -> tuple[dict[str, Any], Choice]:
-        choice = best_cut(table, selectors, budget, resume and resume / f"{budget}-bytes", anew=table.selectors, enough=True)
+    def tried(budget: int) -> tuple[dict[str, Any], Choice]:
+        folder = resume and resume / f"{budget}-bytes"
+        choice = best_cut(table, selectors, budget, folder, anew=anew, tuned=tuned, enough=True)
         return _rung(table, budget, choice.cut), choice
 
-    selectors: Sequence[str] = table.selectors
     for budget in _ladder(budget_bytes):
         try:
-            rung, choice = tried(selectors, budget)
+            rung, choice = tried(budget)
         except BudgetError:
             return
         yield rung, choice
-        selectors = (choice.cut.selector,)
+        selectors, anew = (choice.cut.selector,), (choice.anew,) if choice.anew else anew
+        tuned = not choice.cut.born_again
         halfway = int(budget / math.sqrt(RATIO))
         if not rung["passed"]:
             if halfway < whole:
-                yield tried(selectors, halfway)
+                yield tried(halfway)
             return
 
 

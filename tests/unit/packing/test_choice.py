@@ -213,6 +213,13 @@ def test_where_a_first_training_is_enough_no_other_is_made(reborn, monkeypatch):
     assert len(counted) == 1 + 1 + 2
 
 
+def test_proposals_are_not_fine_tuned_where_only_models_of_their_own_are_asked_for(reborn, monkeypatch):
+    counted = fits(monkeypatch)
+    found = best_cut(replace(reborn, goal=Goal({**reborn.goal.control, "auc": 2.0}, STRICT)), ("rule",), 500, tuned=False)
+    assert [line["selector"] for line in found.judged] == ["rule", "rule born again"]
+    assert (len(counted), found.anew) == (2, "rule")
+
+
 def test_without_a_full_training_asked_for_none_is_made(table):
     lost = replace(table, goal=Goal({**table.goal.control, "auc": 2.0}, STRICT))
     assert not any("born" in line["selector"] for line in best_cut(lost, table.selectors, 1000).judged)
@@ -297,7 +304,7 @@ def test_a_goal_is_met_within_its_tolerances_on_both_sides():
     assert not met({"auc": 0.8, "logloss": 0.421})
 
 
-def scripted(monkeypatch, table, loses_below, tuned_below):
+def scripted(monkeypatch, table, loses_below, tuned_below, anew_by=None):
     """A walk whose proposals lose something below one number of bytes, and the best cuts below another."""
     calls = []
 
@@ -311,10 +318,10 @@ def scripted(monkeypatch, table, loses_below, tuned_below):
         calls.append(("untrained", budget, selectors))
         return [judged(budget, loses_below)]
 
-    def best(table, selectors, budget, resume=None, *, anew=None, enough=False):
-        assert (anew, enough) in {(None, False), (table.selectors, True)}
+    def best(table, selectors, budget, resume=None, *, anew=None, tuned=True, enough=False):
+        calls.append(("anew", enough, anew))
         calls.append(("tuned", budget, selectors))
-        return choice.Choice(judged(budget, tuned_below), [])
+        return choice.Choice(judged(budget, tuned_below), [], anew_by)
 
     monkeypatch.setattr(walk, "proposals", proposed)
     monkeypatch.setattr(walk, "best_cut", best)
@@ -355,6 +362,15 @@ def test_the_walk_goes_down_while_nothing_is_lost_and_keeps_the_last(table, monk
         assert lost == tried[-2:] if tried[-1] < tuned_below else lost == tried[-2:-1]
     if kept == "least":
         assert lost == []
+
+
+def test_down_the_walk_all_are_trained_anew_once_and_then_the_best_of_these(table, monkeypatch):
+    calls = scripted(monkeypatch, table, 10**9, 500, anew_by="twins")
+    smallest_cut(table)
+    asked_for = [(enough, anew) for kind, enough, anew in calls if kind == "anew"]
+    assert asked_for[0] == (True, table.selectors)
+    assert len(asked_for) > 2
+    assert set(asked_for[1:]) == {(True, ("twins",))}
 
 
 def test_the_smallest_table_passes_and_the_next_one_on_the_ladder_does_not(table):
