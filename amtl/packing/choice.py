@@ -182,7 +182,7 @@ def in_steps(table: Table, target: Cut, budget_bytes: int, resume: Path | None =
         table_VD, budget = model.embedding.weight.detach(), int(budget_bytes * (DEEP / target.kept) ** (left / before))
         cut(model, allocate(front, selector, table_VD, budget, precision, model.embedder.basis_FDD is not None).sizes_V)
         if left < settings.compress.finetune.rounds:
-            tuning.run(model, table.model, resume / f"step-{left}" if resume else None)
+            tuning.run(model, table.model, resume / f"{selector}-step-{left}" if resume else None)
         parts = model, front.field_V, table.shown_V, tuning.train
         front, _ = rebase(*parts, settings.search, settings.train.seed, tuning.device, _silent, (selector,))
     return replace(propose(selector, model, front, budget_bytes, precision, tuning), steps=before + 1)

@@ -7,6 +7,7 @@ from amtl.compare.cold import cold_twins
 from amtl.compare.methods import METHODS, OURS
 from amtl.compare.ours import by_selectors, paper
 from amtl.errors import BudgetError
+from amtl.training.loop import Trainer
 
 
 def half_of(task):
@@ -47,3 +48,16 @@ def test_the_published_layer_has_a_size_of_its_own(problem):
     made = paper(problem.task, 0, "int8")
     assert made.bytes > 0
     assert {"sizes", "sizes_at_initialisation"} <= set(made.details)
+
+
+def test_trainings_that_methods_share_are_made_once(problem, tmp_path, monkeypatch):
+    steps, real = [], Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda self, batch: steps.append(1) or real(self, batch))
+    task = replace(problem.task, trainings=tmp_path)
+    alone, before = OURS["rule"](task, half_of(task), "int8"), len(steps)
+    again = OURS["rule"](task, half_of(task), "int8")
+    assert before > 0
+    assert len(steps) == before
+    assert task.judge(again.model) == task.judge(alone.model)
+    OURS["rule"](task, half_of(task) // 2, "int8")
+    assert len(steps) > before
