@@ -102,8 +102,8 @@ def _made(problem: Problem, job: Job) -> Contender:
 def _scored(problem: Problem, job: Job, contender: Contender) -> Outcome:
     """A contender's figures, once its logit is calibrated on validation as it is served, which is done alike for all."""
     task, test = problem.task, problem.test_rows
-    scale, shift, validation = task.tuning.calibration(contender.model)
-    contender.model.backbone.rescale(scale, shift)
+    calibration = task.tuning.calibration(contender.model)
+    contender.model.backbone.rescale(calibration.scale, calibration.shift)
     probabilities_N = predict(contender.model.to(task.device), test, task.device)
     return Outcome(
         method=job.method,
@@ -112,7 +112,7 @@ def _scored(problem: Problem, job: Job, contender: Contender) -> Outcome:
         precision=job.precision,
         seed=job.seed,
         bytes=contender.bytes,
-        validation=validation,
+        validation=calibration.measured,
         test=score(test.labels.numpy(), probabilities_N),
         details=contender.details,
     )

@@ -34,6 +34,7 @@ class Cut:
         born_again: whether the model was trained anew at these sizes, not cut from the whole one.
         layout: what is kept of every row, at how many bits.
         measured: validation AUC, log loss and score of the model as it would be served: numbers coded and read back, calibrated.
+        losses_N: that log loss by event, float64 [N].
         history: validation of the model, with numbers as they are served, after every epoch of fine-tuning; empty before.
     """
 
@@ -44,6 +45,7 @@ class Cut:
     history: list[dict[str, float]] = field(default_factory=list)
     steps: int = 1
     born_again: bool = False
+    losses_N: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
     @property
     def name(self) -> str:
@@ -74,7 +76,8 @@ def propose(selector: str, model: CTRModel, front: Front, budget_bytes: int, pre
     """
     table_VD = model.embedding.weight.detach()
     layout = allocate(front, selector, table_VD, budget_bytes, precision, model.embedder.basis_FDD is not None)
-    return Cut(selector, model, layout, tuning.calibration(served(model, layout)).measured)
+    calibration = tuning.calibration(served(model, layout))
+    return Cut(selector, model, layout, calibration.measured, losses_N=calibration.losses_N)
 
 
 def finetuned(proposed: Cut, teacher: CTRModel, tuning: Tuning, resume: Path | None = None) -> Cut:
@@ -104,9 +107,9 @@ def settled(chosen: Cut, tuning: Tuning) -> Cut:
     """The cut as it is served: a masked model of its own, calibrated for the numbers that are read back."""
     model = chosen.model if chosen.history else copy.deepcopy(chosen.model)
     cut(model, chosen.layout.sizes_V)
-    scale, shift, measured = tuning.calibration(served(model, chosen.layout))
-    model.backbone.rescale(scale, shift)
-    return replace(chosen, model=model, measured=measured)
+    calibration = tuning.calibration(served(model, chosen.layout))
+    model.backbone.rescale(calibration.scale, calibration.shift)
+    return replace(chosen, model=model, measured=calibration.measured, losses_N=calibration.losses_N)
 
 
 @torch.no_grad()

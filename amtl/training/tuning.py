@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from amtl.data.dataset import Rows
 from amtl.data.vocabulary import Vocabulary
@@ -19,11 +20,12 @@ from amtl.training.train import fit_settings
 
 
 class Calibration(NamedTuple):
-    """Scale and shift of a logit, and validation AUC, log loss and score with them."""
+    """Scale and shift of a logit; validation AUC, log loss and score with them, and the cross-entropy of each event, float64 [N]."""
 
     scale: float
     shift: float
     measured: dict[str, float]
+    losses_N: Tensor
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ class Tuning:
         """The calibration of a model's logit on validation, and its figures with it; the model stays as it is, on the CPU."""
         logits_N, labels_N = self._logits_N(model), self.validation.labels
         scale, shift = platt(logits_N, labels_N) if self.settings.calibrate else (1.0, 0.0)
-        return Calibration(scale, shift, judge(logits_N * scale + shift, labels_N))
+        calibrated_N = logits_N * scale + shift
+        losses_N = binary_cross_entropy_with_logits(calibrated_N, labels_N.double(), reduction="none")
+        return Calibration(scale, shift, judge(calibrated_N, labels_N), losses_N)
 
     def _logits_N(self, model: CTRModel) -> Tensor:
         logits_N = logits(model.to(self.device), self.validation, self.device)

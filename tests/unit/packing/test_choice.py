@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ttest_1samp
 from toy import COMPRESS, silent, toy, with_settings
 
 from amtl.errors import BudgetError
 from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import choice, walk
-from amtl.packing.choice import Goal, Table, best_cut, in_steps, proposals
+from amtl.packing.choice import Goal, Table, best_cut, in_steps, proposals, standard_errors
 from amtl.packing.coded_embedding import CodedEmbedding
 from amtl.packing.cut import born_again, cut, decoded, finetuned, propose, served, settled
 from amtl.packing.layout import Layout
@@ -293,6 +294,31 @@ def test_what_loses_nothing_comes_before_a_better_score_that_loses_log_loss(tabl
     overconfident = replace(proposed, measured={"auc": control["auc"] + 0.1, "logloss": control["logloss"] + 0.01, "score": 0.9})
     assert max(kept, overconfident, key=table.rank) is kept
     assert max(replace(kept, measured=overconfident.measured), overconfident, key=table.rank).measured["score"] == 0.9
+
+
+@pytest.mark.parametrize(("gain", "better"), [(0.05, True), (0.01, False), (-0.05, False)], ids=["surely", "by chance", "worse"])
+def test_a_model_of_its_own_replaces_one_that_loses_nothing_only_if_surely_better(table, gain, better):
+    kept = replace(table.propose("rule", 10**9), measured=dict(table.goal.control))
+    noise_N = torch.linspace(-1, 1, len(kept.losses_N), dtype=torch.float64).mul(0.3)
+    measured = {**kept.measured, "score": kept.measured["score"] + gain}
+    another = replace(kept, born_again=True, measured=measured, losses_N=kept.losses_N - gain - noise_N)
+    assert (table.better(kept, another) is another) == better
+    assert (table.better(kept, replace(another, born_again=False)) is not kept) == (gain > 0)
+    lossy = replace(kept, measured={**kept.measured, "auc": 0.0, "score": 0.0})
+    assert table.better(lossy, another) is another
+
+
+def test_standard_errors_are_those_of_a_paired_t_test():
+    gains_N = torch.randn(50, generator=torch.Generator().manual_seed(3), dtype=torch.float64) + 0.2
+    assert standard_errors(gains_N) == pytest.approx(ttest_1samp(gains_N.numpy(), 0.0).statistic)
+    assert [standard_errors(gains_N[:1]), standard_errors(torch.ones(9))] == [0.0, 0.0]
+
+
+def test_the_losses_of_a_cut_are_those_of_its_log_loss(table):
+    proposed = table.propose("rule", 1500)
+    for judged in (proposed, settled(proposed, table.tuning), finetuned(proposed, table.model, table.tuning)):
+        assert float(judged.losses_N.mean()) == pytest.approx(judged.measured["logloss"])
+        assert len(judged.losses_N) == len(table.tuning.validation)
 
 
 def test_a_goal_is_met_within_its_tolerances_on_both_sides():
