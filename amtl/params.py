@@ -250,7 +250,8 @@ class FinetuneParams(Section):
     the events as they are, beside the labels. The learning rate falls to 0 over all epochs. Where few of the numbers are kept, the cut
     is made in steps; `rounds` is how many times the model is also trained on the way down. `born_again` lets models compete that are
     trained anew with the control as their teacher: one of full width to be the control, and one at the sizes of each selector to be what is
-    served. That is a training from untrained weights each, whatever the parent.
+    served, which it is where the cut loses something or it is better than the cut by more than chance. That is a training from untrained
+    weights each, whatever the parent.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 3
