@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amtl.errors import DataError
-from amtl.files import code_digest
+from amtl.files import code_digest, prune
 from amtl.params import Params
 from amtl.stages import CACHE, Inputs, say
 
@@ -36,10 +36,12 @@ def compare(settings: Params, wishes: Wishes, workers: int, out: Path) -> Recomm
     from amtl.compare.starts import CODE
     from amtl.compare.wishes import plan_of
     from amtl.release.registry import log_params, stage_run
+    from amtl.training.control import KEPT_DAYS
 
     data = Inputs(settings)
     plan = plan_of(wishes, settings, data.vocabulary)
     found = run(functools.partial(problem_of_seed, settings, wishes.quick, code_digest(*CODE)), plan, KEPT, say, workers)
+    prune(KEPT, (), KEPT_DAYS)
     comparison = replace(found, context=_context(settings, wishes, data), tolerance=settings.compress.tolerance)
     advice = report.write(comparison, out)
     with stage_run("compare", settings.register_.name) as logger:
@@ -73,6 +75,8 @@ def problem_of_seed(settings: Params, quick: bool, code: str, seed: int) -> Prob
 
 def _context(settings: Params, wishes: Wishes, data: Inputs) -> dict[str, Any]:
     """What the report says of data and settings."""
+    from amtl.training.control import BORN_AGAIN
+
     rows = {f"{name} rows": f"{len(part):,}" for name, part in data.parts("train", "validation", "test").items()}
     return {
         "name": settings.events.name,
@@ -82,4 +86,5 @@ def _context(settings: Params, wishes: Wishes, data: Inputs) -> dict[str, Any]:
         "precision": wishes.precision,
         "seeds": wishes.seeds,
         **({"quick": "few rows, one epoch"} if wishes.quick else {}),
+        **({BORN_AGAIN: "the control, and tables at the sizes that were chosen"} if settings.compress.finetune.distillation else {}),
     }

@@ -63,6 +63,8 @@ FINETUNE_OF: dict[str, dict[str, Any]] = {
     **{name: {"born_again": False} for name in ("ml-100k-days", "sample-days")},
 }
 QUICK = {"epochs": 2}
+UNTAUGHT: dict[str, Any] = {"epochs": 0, "distillation": 0.0, "recombined": 0.0, "born_again": False}
+"""No training after the first and no teacher: what stands beside a layer that had neither."""
 
 
 def train_section(name: str, **changes: Any) -> dict[str, Any]:
@@ -75,18 +77,18 @@ def finetune_section(name: str, **changes: Any) -> dict[str, Any]:
     return {**FINETUNE, **FINETUNE_OF.get(name, {}), **changes}
 
 
-def key_of(name: str, quick: bool, **changes: Any) -> dict[str, Any]:
+def key_of(name: str, quick: bool, untaught: bool = False, **changes: Any) -> dict[str, Any]:
     """The settings that decide a run: JSON-able, part of its digest.
 
     Args:
-        quick: two epochs of everything.
+        quick: two epochs of everything. untaught: without fine-tuning and teacher.
         changes: entries of the `train` section that are other than the data set's.
     """
     less = QUICK if quick else {}
     return {
         "train": train_section(name, **{**less, **changes}),
         "search": SEARCH,
-        "finetune": finetune_section(name, **less),
+        "finetune": finetune_section(name, **(UNTAUGHT if untaught else less)),
     }
 
 

@@ -14,7 +14,7 @@ from amtl.compare.methods import METHODS, OF_OWN_SIZE, PRECISIONS, REFERENCES, W
 from amtl.compare.results import LOGISTIC, OWN_SIZE, Budget, Outcome
 from amtl.compare.starts import Problem
 from amtl.compare.task import Contender
-from amtl.errors import AmtlError, ArtifactError, BudgetError
+from amtl.errors import ArtifactError, BudgetError, DataError
 from amtl.files import digest_of, publish_json, read_json
 from amtl.release.evaluate import logistic_baseline, score
 from amtl.training.loop import predict
@@ -82,7 +82,7 @@ def contest(problem: Problem, job: Job) -> Outcome:
     begun = time.monotonic()
     try:
         outcome = _logistic(problem, job) if job.method == LOGISTIC else _scored(problem, job, _made(problem, job))
-    except AmtlError as error:  # no table that small; a training that diverged
+    except (BudgetError, DataError) as error:  # no table that small; a training that diverged
         return _failed(job, str(error))
     return replace(outcome, seconds=time.monotonic() - begun)
 

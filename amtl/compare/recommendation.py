@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amtl.compare.methods import REFERENCES, WIDENED
-from amtl.compare.results import AUTO_MIXED, CONTROL, OWN_SIZE, PAPER, Comparison, Row
+from amtl.compare.results import AUTO_MIXED, CONTROL, OWN_SIZE, Comparison, Row
 from amtl.training.control import BORN_AGAIN
 
 FIXED = ("fixed", WIDENED)
 """Methods that give every value the same width."""
 
-SETTABLE = {"auto": "auto", AUTO_MIXED: "auto", "curvature": "curvature", "twins": "twins", "rule": "rule", PAPER: "paper"}
-"""Methods that the pipeline builds, and the `search.sizes` that asks for each."""
+SETTABLE = {"auto": "auto", AUTO_MIXED: "auto", "curvature": "curvature", "twins": "twins", "rule": "rule"}
+"""Methods that the pipeline builds as a comparison does, and the `search.sizes` that asks for each."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,14 @@ def recommend(comparison: Comparison) -> Recommendation:
     narrowest = min((row for row in rows if row.method in FIXED and row.loses_nothing), key=lambda row: row.bytes, default=None)
     best = _best(rows)
     saved = f"{best.bytes:,} bytes, {1 - best.bytes / comparison.dense_bytes:.1%} fewer than the full-width fp32 table"
+    how = _how(best, rows, comparison)
     cost = f"AUC {-best.auc_lost:+z.4f} and log loss {best.logloss_gained:+z.4f} against the full-width control"
     if not best.loses_nothing:
-        sentence = f"No table here loses nothing; the one that loses least is {named(best)}: {saved}, {cost}{_how(best, rows)}."
+        sentence = f"No table here loses nothing; the one that loses least is {named(best)}: {saved}, {cost}{how}."
     elif not best.holds:
-        sentence = (
-            f"{named(best)} loses nothing on validation rows, but on test rows {cost}: {saved}; a larger budget is safer{_how(best, rows)}."
-        )
+        sentence = f"{named(best)} loses nothing on validation rows, but on test rows {cost}: {saved}; a larger budget is safer{how}."
     else:
-        sentence = f"{named(best)} loses nothing at {saved}{_beside(best, narrowest, rows)}{_how(best, rows)}."
+        sentence = f"{named(best)} loses nothing at {saved}{_beside(best, narrowest, rows)}{how}."
     return Recommendation(sentence, best, best.loses_nothing and best.holds, narrowest, warnings)
 
 
@@ -88,21 +87,21 @@ def _beside(best: Row, narrowest: Row | None, rows: Sequence[Row]) -> str:
     return f" and {1 - best.bytes / narrowest.bytes:.1%} fewer than the narrowest fixed table that loses nothing ({named(narrowest)})"
 
 
-def _how(best: Row, rows: Sequence[Row]) -> str:
+def _how(best: Row, rows: Sequence[Row], comparison: Comparison) -> str:
     """What to set for it, or what comes nearest to it among the tables that the product makes."""
+    again = ", compress.finetune.born_again: true" if BORN_AGAIN in comparison.context else ""
     if best.method in SETTABLE:
-        return f"; {_settings(best)}"
+        return f"; {_settings(best)}{again}"
     ours = [row for row in rows if row.method in SETTABLE]
     if not ours:
         return ""
     nearest = _best(ours)
-    return f"; of the tables that amtl builds, {named(nearest)} comes nearest: {nearest.bytes:,} bytes, {_settings(nearest)}"
+    return f"; of the tables that amtl builds, {named(nearest)} comes nearest: {nearest.bytes:,} bytes, {_settings(nearest)}{again}"
 
 
 def _settings(row: Row) -> str:
     sizes, budget = SETTABLE[row.method], f"compress.budget: {row.budget}, " if row.budget != OWN_SIZE else ""
-    again = ", compress.finetune.born_again: true" if any(BORN_AGAIN in chosen for chosen in row.chosen) else ""
-    return f"set search.sizes: {sizes}, {budget}compress.precision: {row.precision}{again}"
+    return f"set search.sizes: {sizes}, {budget}compress.precision: {row.precision}"
 
 
 def _proves_nothing(comparison: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from amtl.errors import ArtifactError
 from amtl.files import (
     digest_of,
     digest_of_tensors,
-    prune,
     publish_folder,
     publish_tensors,
     read_tensors,
@@ -26,7 +26,7 @@ from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.params import Params
 from amtl.sizing.front import Front
 from amtl.sizing.sizes import find_sizes
-from amtl.training.control import KEPT_DAYS, make_control
+from amtl.training.control import make_control
 from amtl.training.loop import pick_device
 from amtl.training.train import train
 from amtl.training.tuning import tuning_for
@@ -82,7 +82,6 @@ def problem(
     if starts is None:
         starts = _trained(settings, data, log)
         _keep(starts, folder)
-    prune(cache, {folder.parent.name}, KEPT_DAYS)
     return Problem(Task(settings, data.vocabulary, data.train, data.validation, starts, device, _silent), data.test, key)
 
 
@@ -117,10 +116,11 @@ def _keep(starts: Starts, folder: Path) -> None:
 
 
 def _kept(folder: Path) -> Starts | None:
-    """What `_keep` wrote; None where there is none, or a damaged one."""
+    """What `_keep` wrote, used now; None where there is none, or a damaged one."""
     try:
         verify_manifest(folder)
         weights = {name: read_tensors(folder / f"{name}.safetensors") for name in ("base", "control", "rotated")}
+        os.utime(folder.parent)
         return Starts(front=Front.read(folder / "front.safetensors"), **weights)
     except ArtifactError:
         return None

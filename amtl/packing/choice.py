@@ -180,13 +180,11 @@ def best_cut(
 def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequence[str], resume: Path | None) -> Iterator[Cut]:
     """Trainings, one after the other as they are asked for: the best of `found` fine-tuned, then models of their own."""
     tuning, lossless = table.tuning, bool(found) and table.goal.met(found[0].measured)
-    if not tuning.settings.epochs:
-        return
 
     def folder(name: str) -> Path | None:
         return resume and resume / name.replace(" ", "-")
 
-    for proposed in found[: 1 if lossless or tuning.fresh else TRAINED]:
+    for proposed in found[: 1 if lossless or tuning.fresh else TRAINED] if tuning.settings.epochs else ():
         yield finetuned(proposed, table.model, tuning, folder(proposed.name))
     for selector in (found[0].selector,) if lossless else anew:
         if tuning.fresh:

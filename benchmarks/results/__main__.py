@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from amtl.errors import AmtlError, DataError
+from amtl.errors import AmtlError, DataError, ParamsError
 from benchmarks.results import page
 from benchmarks.results.estimate import minutes
 from benchmarks.results.experiment import Experiment, Store
@@ -81,8 +81,17 @@ def folder_of(scope: Scope) -> Path:
 
 
 def wanted(options: argparse.Namespace, scope: Scope, store: Store) -> list[Experiment]:
-    """The runs that the command line asks for."""
+    """The runs that the command line asks for.
+
+    Raises:
+        ParamsError: no run is planned on such a data set, or with such a seed.
+    """
     found = plan(scope, store.read, options.only)
+    known = (*scope.sets, *scope.day_sets)
+    if unknown := [name for name in options.sets or () if name not in known]:
+        raise ParamsError(f"--set: no data set {', '.join(unknown)}; there are {', '.join(known)}")
+    if unknown_seeds := [seed for seed in options.seeds or () if seed not in range(scope.seeds)]:
+        raise ParamsError(f"--seed: {unknown_seeds[0]} is not planned; seeds are 0 to {scope.seeds - 1}")
     return [
         experiment
         for experiment in found
@@ -125,7 +134,8 @@ def run_in_several(jobs: int) -> int:
     command = [sys.executable, "-m", "benchmarks.results", *sys.argv[1:], "--jobs", "1"]
     started = [subprocess.Popen(command, env={**os.environ, **environment}) for _ in range(jobs)]
     try:
-        return max(process.wait() for process in started)
+        statuses = [process.wait() for process in started]  # a killed process has a negative one
+        return int(any(statuses))
     finally:
         for process in started:
             process.terminate()

@@ -2,6 +2,7 @@
 
 fixed_cold     fresh weights every day
 fixed_warm     from yesterday's state, by value
+control_cold   the control made of the cold one, control_warm of the warm one: fine-tuned as what is cut from it, at full width
 packed_cold    cut from the day's fixed model, sizes derived anew
 packed_warm    the same from the warm one
 packed_frozen  cut from the warm model to the first day's sizes; a value that came later takes the size that the first day's values of
@@ -176,6 +177,8 @@ def figures(day: Day, cold: Trained, warm: Trained, first: FirstDay, world: Worl
     return {
         "fixed_cold": scored(cold.model, day.next_day),
         "fixed_warm": scored(warm.model, day.next_day),
+        "control_cold": scored(from_cold.found.model, day.next_day),
+        "control_warm": scored(from_warm.found.model, day.next_day),
         "packed_cold": from_cold.packed(from_cold.layout(), day.next_day),
         "packed_warm": from_warm.packed(from_warm.layout(), day.next_day),
         "packed_frozen": from_warm.packed(frozen, day.next_day),

@@ -26,7 +26,7 @@ class Experiment:
 
     Attributes:
         section: of the page that asks for it, by number; not part of the digest.
-        kind: which function of `measure.KINDS` makes it.
+        kind: which function of `kinds.KINDS` makes it.
         data: name of the data set.
         choice: what the kind is told: method, saved, precision, min_count, ...
         key: the settings of training, as `settings.key_of` gives them.

@@ -15,7 +15,7 @@ from amtl.compare.harness import Job, contest
 from amtl.compare.peers.fixed import width_bytes
 from amtl.compare.results import BASE, CONTROL, LOGISTIC, Budget
 from amtl.compare.starts import Data, Problem, problem
-from amtl.files import digest_of
+from amtl.files import code_digest, digest_of
 from amtl.model.ctr_model import CTRModel
 from amtl.packing.compress import compress
 from amtl.packing.cut import served
@@ -27,7 +27,8 @@ from benchmarks import datasets, settings
 from benchmarks.results.experiment import RECIPE, Experiment, Result
 
 CPU = torch.device("cpu")
-
+TRAINING = ("amtl.data", "amtl.model", "amtl.packing", "amtl.sizing", "amtl.training")
+"""Code that decides what a training that methods share comes to: finished runs survive another, half of one must not."""
 
 _PROBLEM: dict[str, Problem] = {}
 """The problem that this process is at."""
@@ -71,7 +72,7 @@ def problem_of(experiment: Experiment, place: Place) -> Problem:
         _PROBLEM.clear()
         rows = Data(data.vocabulary, data.train, data.validation, data.test)
         given = problem(wanted, rows, place.cache / "starts", place.log, code=f"results {RECIPE}")
-        trainings = place.cache / "trainings" / given.digest[:32]
+        trainings = place.cache / "trainings" / digest_of([given.digest, code_digest(*TRAINING)])[:32]
         _PROBLEM[key] = replace(given, task=replace(given.task, trainings=trainings))
     return _PROBLEM[key]
 

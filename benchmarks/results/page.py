@@ -13,7 +13,7 @@ from benchmarks.results.drawing import front
 from benchmarks.results.experiment import Result, Store
 from benchmarks.results.plan import CANDIDATES, TOLERANCE, Find, Scope, plan
 from benchmarks.results.sections import baselines, days, learning, no_loss, paper, peers
-from benchmarks.results.tables import listed, table
+from benchmarks.results.tables import NOISE, listed, table
 
 TEMPLATE = Path(__file__).parent / "page.md.j2"
 
@@ -37,6 +37,7 @@ def text(scope: Scope, find: Find) -> str:
         quick=scope.quick,
         seeds=scope.seeds,
         tolerance=TOLERANCE,
+        noise=NOISE,
         candidates=listed(CANDIDATES),
         head=_head(scope, find),
         no_loss=no_loss.values(scope, find),

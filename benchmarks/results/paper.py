@@ -31,7 +31,10 @@ FEWEST = 30
 
 
 def measure_paper(experiment: Experiment, place: Place) -> Result:
-    """The layer as published, trained jointly with the model until validation stops improving, from trained weights or from fresh ones."""
+    """The layer as published, trained jointly with the model until validation stops improving, from trained weights or from fresh ones.
+
+    Its logit is calibrated on validation, as those of all others are.
+    """
     data, choice = data_of(experiment, place), experiment.choice
     task = problem_of(experiment, place).task
     model = task.base if choice["start"] == "warm" else task.fresh()
@@ -40,6 +43,8 @@ def measure_paper(experiment: Experiment, place: Place) -> Result:
     at_start = describe_sizes(twins.sizes(), twins.dim)
     rates = {"embedder.lookup.twins": task.settings.search.learning_rate}
     task.fit(model, task.full_fit, distilled=False, rates=rates)
+    calibration = task.tuning.calibration(model)
+    model.backbone.rescale(calibration.scale, calibration.shift)
     sizes_V = twins.sizes()
     stored = Layout.of_sizes(sizes_V, task.field_V, twins.dim, "fp32").bytes()
     return {

@@ -265,8 +265,12 @@ def frequency(scope: Scope, name: str, seed: int) -> Experiment:
 
 
 def at_its_bytes(scope: Scope, name: str, seed: int, published: Result) -> list[Experiment]:
-    """The paper's competitors and ours at the bytes that the layer as published came to."""
-    return [method(scope, 4, name, seed, label, "fp32", bytes=published["bytes"]) for label in ("fixed", "mde", "autoemb", "curvature")]
+    """The paper's competitors and ours at the bytes that the layer as published came to: like it without teacher and fine-tuning."""
+    choice = {"precision": "fp32", "min_count": 1, "bytes": published["bytes"]}
+    return [
+        _experiment(scope, 4, "method", name, seed, {"method": label, **choice}, 6, untaught=True)
+        for label in ("fixed", "mde", "autoemb", "curvature")
+    ]
 
 
 def baselines(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 NOT_RUN = "not run"
 NOT_ASKED = "-"
+NO_TABLE = "no table so small"
+NOISE = 0.001
+"""Difference of AUC below which one seed says nothing."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -29,8 +32,8 @@ def mean(values: Sequence[float]) -> float:
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Of the mean, from the sample standard deviation; 0 of fewer than two values, whose error is unknown."""
-    return float(statistics.stdev(values) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    """Of the mean of AUCs, from the sample standard deviation; of fewer than two values, whose error is unknown, `NOISE`."""
+    return float(statistics.stdev(values) / len(values) ** 0.5) if len(values) > 1 else NOISE
 
 
 def signed(value: float) -> str:

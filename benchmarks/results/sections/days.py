@@ -11,6 +11,8 @@ from benchmarks.results.tables import NOT_RUN, mean, percent, signed, spread, st
 MODELS = {
     "fixed_cold": "fixed, cold",
     "fixed_warm": "fixed, warm",
+    "control_cold": "control (fixed, fine-tuned), cold",
+    "control_warm": "control (fixed, fine-tuned), warm",
     "packed_cold": "packed, cold, sizes derived anew",
     "packed_warm": "packed, warm, sizes derived anew",
     "packed_frozen": "packed, warm, first day's sizes",
@@ -67,6 +69,8 @@ def _steps(runs: list[Result]) -> str:
 def _verdict(runs: list[Result]) -> str:
     sentences = [
         _compared("Warm", differences(runs, "fixed_warm", "fixed_cold"), "cold (fixed)"),
+        _compared("Packed, cold", differences(runs, "packed_cold", "control_cold"), "the control, cold"),
+        _compared("Packed, warm", differences(runs, "packed_warm", "control_warm"), "the control, warm"),
         _compared("Packed, warm", differences(runs, "packed_warm", "packed_cold"), "packed, cold"),
         _compared("Sizes derived anew every day", differences(runs, "packed_warm", "packed_frozen"), "the first day's sizes"),
     ]

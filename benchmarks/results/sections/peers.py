@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.results.experiment import Result
 from benchmarks.results.plan import CANDIDATES, OURS, Find, Scope, contestants, method, peer_savings, start
-from benchmarks.results.tables import NOT_RUN, listed, mean, percent, signed, spread, standard_error, table
+from benchmarks.results.tables import NO_TABLE, NOT_RUN, listed, mean, percent, signed, spread, standard_error, table
 
 AUTO, MIXED = OURS
 
@@ -33,7 +33,8 @@ def _block(scope: Scope, name: str, find: Find) -> str:
     savings = peer_savings(scope)
     labels = list(dict.fromkeys((AUTO, *contestants(scope, name, find), MIXED)))
     found = {(label, saved): runs_of(scope, name, label, saved, find) for label in labels for saved in savings}
-    rows = [[f"**{label}**" if label in OURS else label, *(_cell(found[label, saved]) for saved in savings)] for label in labels]
+    cells = {case: _cell(runs) if runs else _none(scope, name, *case, find) for case, runs in found.items()}
+    rows = [[f"**{label}**" if label in OURS else label, *(cells[label, saved] for saved in savings)] for label in labels]
     references = _references(scope, name, find)
     sentences = " ".join(verdict(found, labels, saved) for saved in savings)
     header = ["method", *(f"{percent(saved, 0)} saved" for saved in savings)]
@@ -58,6 +59,12 @@ def _cell(runs: Runs) -> str:
     if not runs:
         return NOT_RUN
     return " / ".join(spread([run["test"][metric] for run in runs.values()]) for metric in ("auc", "logloss")) + f" (n={len(runs)})"
+
+
+def _none(scope: Scope, name: str, label: str, saved: float, find: Find) -> str:
+    """Why a cell has no figures: the method has no table that small, or was not run."""
+    runs = (find(method(scope, 2, name, seed, label, "int8", saved=saved)) for seed in range(scope.seeds))
+    return NO_TABLE if any(run and run.get("failure") for run in runs) else NOT_RUN
 
 
 def verdict(found: dict[tuple[str, float], Runs], labels: Sequence[str], saved: float) -> str:

@@ -253,6 +253,13 @@ def test_data_that_changed_are_refused(tmp_path):
         command.check_data([run], store, tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(("wish", "words"), [(("--set", "ml1m"), "there are ml-1m, frappe"), (("--seed", "7"), "seeds are 0 to 2")])
+def test_what_is_not_planned_is_one_line(monkeypatch, capsys, wish, words):
+    monkeypatch.setattr("sys.argv", ["results", "--list", *wish])
+    assert command.main() == 1
+    assert words in capsys.readouterr().err
+
+
 def test_a_missing_folder_of_data_is_one_line(monkeypatch, capsys):
     monkeypatch.delenv("AMTL_DATA", raising=False)
     monkeypatch.setattr("sys.argv", ["results", "--quick"])

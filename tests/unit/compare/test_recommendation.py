@@ -80,8 +80,17 @@ def test_a_tie_goes_to_what_the_pipeline_does_by_itself():
 
 
 def test_what_a_table_that_was_born_again_needs_is_said():
-    advice = advice_on(outcome("auto", chosen="rule born again"))
-    assert advice.sentence.endswith("compress.precision: int8, compress.finetune.born_again: true.")
+    """Whoever was chosen: the control, its teacher, may be born again, too."""
+    for chosen in ("rule born again", "rule"):
+        sentence = advice_on(outcome("auto", chosen=chosen), **{"born again": "the control"}).sentence
+        assert sentence.endswith("compress.precision: int8, compress.finetune.born_again: true.")
+    assert advice_on(outcome("auto")).sentence.endswith("compress.precision: int8.")
+
+
+def test_the_published_layer_is_no_advice_as_the_pipeline_does_not_train_it_on():
+    advice = advice_on(outcome("paper", bytes=90), outcome("rule", bytes=95))
+    assert "search.sizes: paper" not in advice.sentence
+    assert "search.sizes: rule" in advice.sentence
 
 
 def test_bytes_are_also_told_against_the_narrowest_fixed_table_that_loses_nothing():

@@ -6,6 +6,8 @@ from toy import equal_weights, silent, toy, with_settings
 
 from amtl.compare import starts
 from amtl.compare.starts import Data, problem
+from amtl.files import prune
+from amtl.training.control import KEPT_DAYS
 
 SMALL = {"train": {"epochs": 1}, "search": {"steps": 4}, "compress": {"finetune": {"epochs": 1}}}
 
@@ -65,6 +67,7 @@ def test_starts_that_nobody_asked_for_in_a_month_go(given, tmp_path):
     opened = problem(*given, tmp_path, silent, code="1")
     os.utime(tmp_path / opened.digest[:32], (0, 0))
     problem(*given, tmp_path, silent, code="1")
+    prune(tmp_path, (), KEPT_DAYS)
     assert {folder.name for folder in tmp_path.iterdir()} == {"young", opened.digest[:32]}
 
 

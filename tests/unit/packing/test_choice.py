@@ -221,6 +221,13 @@ def test_proposals_are_not_fine_tuned_where_only_models_of_their_own_are_asked_f
     assert (len(counted), found.anew) == (2, "rule")
 
 
+def test_models_of_their_own_are_also_made_where_nothing_is_fine_tuned(reborn):
+    without = replace(reborn, tuning=replace(reborn.tuning, settings=replace(reborn.tuning.settings, epochs=0)))
+    found = best_cut(replace(without, goal=Goal({**reborn.goal.control, "auc": 2.0}, STRICT)), ("rule",), 1500)
+    assert [line["selector"] for line in found.judged] == ["rule", "rule born again"]
+    assert found.cut.bytes <= 1500
+
+
 def test_without_a_full_training_asked_for_none_is_made(table):
     lost = replace(table, goal=Goal({**table.goal.control, "auc": 2.0}, STRICT))
     assert not any("born" in line["selector"] for line in best_cut(lost, table.selectors, 1000).judged)
