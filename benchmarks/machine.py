@@ -17,13 +17,14 @@ def memory_bytes(figure: str) -> int:
 
 
 def describe_machine() -> dict[str, str]:
-    """Processor, cores, GPU, versions and date (UTC)."""
+    """Processor, its vector instructions as torch uses them, cores, GPU, versions and date (UTC)."""
     info = Path("/proc/cpuinfo")
     models = (
         [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     )
     return {
         "processor": models[0] if models else platform.processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": str(os.cpu_count()),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "python": platform.python_version(),

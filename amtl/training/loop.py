@@ -34,6 +34,7 @@ class FitSettings:
         l2: weight of the mean squared norm of an event's vectors.
         unknown_rate: share of looked-up values that training replaces by their field's unknown row, so that the row
             learns what a value without history is worth.
+        bf16: multiply matrices in bf16, on a device that `computes_bf16`.
         keep_start: the weights before the first step also compete (fine-tuning must not make a model worse).
         keep_last: end with the last weights, not with the best on validation.
         distillation: weight of the cross-entropy with a teacher's probabilities, beside the labels' (Hinton et al. 2015, arXiv
@@ -94,6 +95,11 @@ def pick_device(wanted: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ParamsError(f"train.device: this machine has no {wanted}; use auto or cpu")
     return device
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether bf16 is faster than fp32 there: a CPU without instructions for it is some twenty times slower."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def predict(model: CTRModel, data: Rows, device: torch.device, batch_size: int = 8192) -> np.ndarray:
@@ -169,7 +175,7 @@ class Trainer:
         self.settings, self.device, self.log, self.resume = settings, device, log, resume
         self.unknown_rows_F = unknown_rows_F.to(device)
         self.teacher = teacher.to(device).eval() if teacher is not None and settings.distillation else None
-        self.beside = beside
+        self.beside, self.bf16 = beside, settings.bf16 and computes_bf16(device)
         self.optimizers = optimizers or Optimizers(model, settings.learning_rate, rates)
         self.optimizers.load(self.optimizers.tensors())  # state that came with the weights follows them to the device
         self.progress = Progress()
@@ -178,6 +184,8 @@ class Trainer:
     def fit(self, train: Rows, validation: Rows) -> Progress:
         """Train until `epochs` or until patience ends; the model then holds the best weights on validation."""
         torch.manual_seed(self.settings.seed)
+        if self.settings.bf16 and not self.bf16:
+            self.log("train.bf16: this CPU has no instructions for it; training in fp32")
         if not self._continued() and self.settings.keep_start:
             self._judge(validation, {"epoch": 0})
         while self.progress.epoch < self.settings.epochs and self.progress.stale < self.settings.patience:
@@ -238,7 +246,7 @@ class Trainer:
         if self.settings.unknown_rate:
             batch = hide_values(batch, self.unknown_rows_F, self.settings.unknown_rate)
         self.optimizers.zero_grad()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.bf16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             pooled_BFD = self.model.embedder.pooled(batch)
             logits_B = self.model.backbone(self.model.embedder.unrotated(pooled_BFD), batch.numbers_BK)
         loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), targets_B)
@@ -256,7 +264,7 @@ class Trainer:
         if self.teacher is None:
             return batch.labels_B
         share = 1.0 if self._recombines else self.settings.distillation
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.bf16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             logits_B = self.teacher(batch)
         return (1 - share) * batch.labels_B + share * torch.sigmoid(logits_B.float())
 

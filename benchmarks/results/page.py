@@ -62,12 +62,17 @@ def _machines(finished: list[Result]) -> str:
         return "No run is finished."
     dates = sorted({result["machine"]["date"] for result in finished})
     words = {
-        f"{machine['processor']}, {machine['cores']} cores (one a run), Python {machine['python']}, torch {machine['torch']}"
+        f"{_processor(machine)}, {machine['cores']} cores (one a run), Python {machine['python']}, torch {machine['torch']}"
         for machine in (result["machine"] for result in finished)
     }
     span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     hours = sum(result["seconds"] for result in finished) / 3600
     return f"Made {span} on {listed(sorted(words))}; {hours:.1f} hours of one core."
+
+
+def _processor(machine: dict[str, str]) -> str:
+    """With its instructions, where the run noted them."""
+    return " with ".join(filter(None, [machine["processor"], machine.get("instructions")]))
 
 
 def _settings(scope: Scope) -> dict[str, str]:

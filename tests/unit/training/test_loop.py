@@ -10,7 +10,7 @@ from amtl.errors import ParamsError
 from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.release.evaluate import score
-from amtl.training import checkpoint
+from amtl.training import checkpoint, loop
 from amtl.training.loop import FitSettings, Trainer, pick_device, predict
 
 CPU = torch.device("cpu")
@@ -292,9 +292,19 @@ def test_one_event_alone_is_a_batch():
     assert [len(batch) for batch in toy().train.take(torch.arange(1)).shuffled(64, 0, 0)] == [1]
 
 
-def test_bf16_trains():
+def test_bf16_trains(monkeypatch):
+    monkeypatch.setattr(loop, "computes_bf16", lambda device: True)
     history = fitted(toy(), replace(FIT, bf16=True)).progress.history
     assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_bf16_is_left_where_the_device_has_no_instructions_for_it(monkeypatch):
+    whole = fitted(toy(), FIT).progress.history
+    monkeypatch.setattr(loop, "computes_bf16", lambda device: False)
+    problem, lines = toy(), list[str]()
+    trainer = Trainer(problem.model(), replace(FIT, bf16=True), CPU, problem.unknown_rows_F, log=lines.append)
+    assert trainer.fit(problem.train, problem.validation).history == whole
+    assert "train.bf16" in lines[0]
 
 
 def test_a_device_that_is_not_there_is_refused_by_the_key_s_name(monkeypatch):
