@@ -32,6 +32,8 @@ TRAINING = ("amtl.data", "amtl.model", "amtl.packing", "amtl.sizing", "amtl.trai
 
 _PROBLEM: dict[str, Problem] = {}
 """The problem that this process is at."""
+_CONTROL: dict[str, Result] = {}
+"""Its control's figures."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,15 @@ def problem_of(experiment: Experiment, place: Place) -> Problem:
     return _PROBLEM[key]
 
 
+def control_of(given: Problem) -> Result:
+    """Figures of the control that a problem's methods start from: with the same seed, another machine trains another one."""
+    if given.digest not in _CONTROL:
+        _CONTROL.clear()
+        outcome = contest(given, Job(CONTROL, Budget("", 0), "fp32", given.task.seed))
+        _CONTROL[given.digest] = {"validation": outcome.validation, "test": outcome.test}
+    return _CONTROL[given.digest]
+
+
 def judged(model: CTRModel, data: datasets.Dataset) -> dict[str, Any]:
     """Validation and test figures of a model."""
     validation = judge(torch.from_numpy(predict(model, data.validation, CPU)).logit(), data.validation.labels)
@@ -96,14 +107,15 @@ def measure_start(experiment: Experiment, place: Place) -> Result:
 
 def measure_method(experiment: Experiment, place: Place) -> Result:
     """A method within a budget; `failure` says why there are no figures, where it has no table that small."""
-    data, choice = data_of(experiment, place), experiment.choice
+    data, choice, given = data_of(experiment, place), experiment.choice, problem_of(experiment, place)
     budget = Budget(experiment.title, budget_bytes(experiment, data))
-    outcome = contest(problem_of(experiment, place), Job(choice["method"], budget, choice["precision"], experiment.seed))
+    outcome = contest(given, Job(choice["method"], budget, choice["precision"], experiment.seed))
     if outcome.bytes is None:
         return {"budget_bytes": budget.bytes, "failure": outcome.failure}
     return {
         "validation": outcome.validation,
         "test": outcome.test,
+        CONTROL: control_of(given),
         "budget_bytes": budget.bytes,
         "bytes": outcome.bytes,
         "saved": 1 - outcome.bytes / dense_bytes(data, experiment),
@@ -113,7 +125,8 @@ def measure_method(experiment: Experiment, place: Place) -> Result:
 
 def measure_smallest(experiment: Experiment, place: Place) -> Result:
     """What `compress.budget: auto` comes to: the table as it would be served, and the walk to it."""
-    data, task = data_of(experiment, place), problem_of(experiment, place).task
+    data, given = data_of(experiment, place), problem_of(experiment, place)
+    task = given.task
     asked = task.settings.compress.model_copy(update={"budget": AUTO, "precision": experiment.choice["precision"]})
     wanted = task.settings.model_copy(update={"compress": asked})
     tuning = tuning_for(wanted, data.vocabulary, data.train, data.validation, place.log)
@@ -121,6 +134,7 @@ def measure_smallest(experiment: Experiment, place: Place) -> Result:
     stored = made.layout.bytes(made.model.embedder.basis_FDD is not None)
     return {
         **judged(served(made.model, made.layout), data),
+        CONTROL: control_of(given),
         "budget_bytes": made.report["budget_bytes"],
         "bytes": stored,
         "saved": 1 - stored / dense_bytes(data, experiment),

@@ -189,8 +189,14 @@ def passes(result: Result | None, control: Result | None, part: str = "validatio
         return None
     if result.get("failure"):
         return False
-    mine, theirs = result[part], control["control"][part]
+    mine, theirs = result[part], beside(result, control)[part]
     return bool(mine["auc"] >= theirs["auc"] - TOLERANCE["auc"] and mine["logloss"] <= theirs["logloss"] + TOLERANCE["logloss"])
+
+
+def beside(result: Result, start: Result) -> Result:
+    """The control that a run is held against: its own where it notes that (`measure.control_of`), else that of its seed's `start` run."""
+    control: Result = result.get("control") or start["control"]
+    return control
 
 
 def best(step: Iterable[Experiment], find: Find) -> Experiment | None:

@@ -72,6 +72,14 @@ def test_later_seeds_look_around_the_first_ones_last_good_table():
     assert _widths(plan.no_loss(SCOPE, 1, 1, find), "fixed-distilled") == [32, 16, 8]
 
 
+def test_a_run_is_held_against_the_control_that_it_notes():
+    strong = {"control": {part: {**CONTROL, "auc": 0.81} for part in ("validation", "test")}}
+    assert plan.passes(_method(0.0), _start())
+    assert not plan.passes({**_method(0.0), **strong}, _start())
+    point = no_loss.Point.of([("rule", {**_method(0.0), **strong}, _start()), ("rule", _method(0.0), _start())])
+    assert point.test["auc"] == pytest.approx(-0.005)
+
+
 def test_log_loss_counts_as_a_loss():
     control = _start()
     assert plan.passes({"validation": _lost(0.0004, 0.0009)}, control)
