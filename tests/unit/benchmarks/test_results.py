@@ -292,3 +292,7 @@ def test_splits_have_their_shares_and_a_split_by_time_is_in_order():
     assert drawn.value_counts().sort("split")["count"].to_list() == [100, 800, 100]
     assert datasets.random_split(1000).equals(drawn)
     assert datasets.split_by_time(10).to_list() == ["train"] * 8 + ["validation", "test"]
+
+
+def test_the_published_page_can_be_made_from_the_runs_that_are_kept():
+    assert page.text(plan.FULL, command.store_of(plan.FULL).read).startswith("# Results")
