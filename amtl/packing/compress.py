@@ -1,13 +1,18 @@
-"""From what a search found to a bundle: the sizes of the budget, the training after the cut, and what is said of both."""
+"""From what a search found to a bundle: the sizes of the budget, the training after the cut, and what is said of both.
+
+Shapes: N validation events.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from amtl.budgets import AUTO, parse_budget
 from amtl.data.batches import Scaling
@@ -73,9 +78,29 @@ def compress(
         choice = best_cut(table, table.selectors, budget_bytes, resume)
     chosen = choice.cut
     tuning.log(f"chosen: {chosen.name}, {chosen.bytes:,} bytes of at most {budget_bytes:,}; {table.goal.compared(chosen.measured)}")
-    loses = "nothing" if table.goal.met(chosen.measured) else "more than the tolerance"
-    report = {"budget_bytes": budget_bytes, "loses": loses, "finetune": chosen.history, "candidates": choice.judged, **walked}
+    told = resolution(chosen.losses_N - tuning.calibration(found.model).losses_N, settings.compress.tolerance.logloss)
+    tuning.log(told)
+    report = {
+        "budget_bytes": budget_bytes,
+        "loses": "nothing" if table.goal.met(chosen.measured) else "more than the tolerance",
+        "resolution": told,
+        "finetune": chosen.history,
+        "candidates": choice.judged,
+        **walked,
+    }
     return Compressed(chosen.model, chosen.layout, report | _described(chosen))
+
+
+def resolution(lost_N: Tensor, tolerance: float) -> str:
+    """How finely validation rows tell what a table loses, in words: a tolerance below one standard error is not seen on them.
+
+    Args:
+        lost_N: log loss of each validation event beside the control's, nats.
+        tolerance: of the mean of these.
+    """
+    error = float(lost_N.std()) / math.sqrt(len(lost_N)) if len(lost_N) > 1 else math.inf
+    known = f"{len(lost_N):,} validation events tell the mean log loss lost to ±{error:.4f} nats (one standard error)"
+    return f"{known}, coarser than the tolerance of {tolerance:g}: other events may lose more" if error > tolerance else known
 
 
 def _as_trained(settings: Params, found: Found, vocabulary: Vocabulary, tuning: Tuning) -> Compressed:

@@ -247,7 +247,8 @@ def _candidates_table(evaluation: Mapping[str, Any]) -> Table:
         for entry in evaluation.get("candidates", [])
     ]
     loses = f" On validation it loses {evaluation['loses']} beside the control." if "loses" in evaluation else ""
-    return Table("Choice of sizes", ("candidate", "table", *VALIDATION), rows, f"Chosen: {chosen}.{loses}")
+    told = f" {evaluation['resolution']}." if "resolution" in evaluation else ""
+    return Table("Choice of sizes", ("candidate", "table", *VALIDATION), rows, f"Chosen: {chosen}.{loses}{told}")
 
 
 def _walk_table(walk: Sequence[Mapping[str, Any]]) -> Table:

@@ -80,7 +80,7 @@ def problem_of(experiment: Experiment, place: Place) -> Problem:
 
 
 def control_of(given: Problem) -> Result:
-    """Figures of the control that a problem's methods start from: with the same seed, another machine trains another one."""
+    """Figures of the control that a problem's methods start from: with the same seed, another machine may train another one."""
     if given.digest not in _CONTROL:
         _CONTROL.clear()
         outcome = contest(given, Job(CONTROL, Budget("", 0), "fp32", given.task.seed))

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy.stats import sem
 from toy import COMPRESS, equal_weights, silent, toy, with_settings
 
 import amtl
@@ -13,7 +14,7 @@ from amtl.files import read_json, read_tensors
 from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.packing import bundle
-from amtl.packing.compress import check_budget, compress, contents
+from amtl.packing.compress import check_budget, compress, contents, resolution
 from amtl.packing.cut import decoded, served
 from amtl.packing.layout import dense_bytes
 from amtl.sizing.sizes import Found, find_sizes
@@ -110,7 +111,21 @@ def test_auto_is_the_smallest_table_that_loses_nothing(mlp, tmp_path):
     assert result.report["loses"] == "nothing"
     assert result.report["budget_bytes"] == min(rung["budget_bytes"] for rung in rungs if rung["passed"])
     assert bundle.load(tmp_path / "bundle").manifest["lineage"]["budget"] == "auto"
-    assert lines[-1].startswith(f"chosen: {result.report['selector']}, ")
+    assert lines[-2].startswith(f"chosen: {result.report['selector']}, ")
+    assert lines[-1] == result.report["resolution"]
+
+
+def test_the_whole_table_is_told_from_the_control_exactly(mlp):
+    _, whole = mlp.compress(search=CURVATURE, compress={"budget": "1 MB", "finetune": NO_TRAINING})
+    assert "to ±0.0000 nats" in whole.report["resolution"]
+
+
+def test_a_tolerance_that_validation_rows_cannot_see_is_told():
+    lost_N = torch.randn(400, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.2
+    error = sem(lost_N.numpy())
+    assert resolution(lost_N, 0.1) == f"400 validation events tell the mean log loss lost to ±{error:.4f} nats (one standard error)"
+    assert resolution(lost_N, 0.001).endswith("coarser than the tolerance of 0.001: other events may lose more")
+    assert "coarser" in resolution(lost_N[:1], 0.1)
 
 
 def test_a_budget_beyond_the_whole_table_is_the_whole_table(mlp):

@@ -49,6 +49,7 @@ EVALUATION: dict[str, Any] = {
     "selector": "rule",
     "mean_bits": 4.25,
     "loses": "nothing",
+    "resolution": "14,000 validation events tell it to ±0.0011 nats",
     "candidates": [
         {"selector": "curvature", "bytes": 9_000, "tuned": False, "auc": 0.8066, "logloss": 0.4321},
         {"selector": "rule", "bytes": 9_001, "tuned": True, "auc": 0.8101, "logloss": 0.4002},
@@ -195,7 +196,7 @@ def test_the_choice_of_sizes_and_the_walk_are_told(text: str) -> None:
     for sentence in (
         "sizes by rule",
         "4.2 bits a number",
-        "Chosen: rule. On validation it loses nothing beside the control.",
+        "Chosen: rule. On validation it loses nothing beside the control. 14,000 validation events tell it to ±0.0011 nats.",
         "control: fine-tuned 0.8100 0.4000 nats",
         "curvature, untrained 9 kB 0.8066 0.4321 nats",
         "rule, fine-tuned 9.001 kB 0.8101 0.4002 nats",
