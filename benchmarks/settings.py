@@ -77,18 +77,20 @@ def finetune_section(name: str, **changes: Any) -> dict[str, Any]:
     return {**FINETUNE, **FINETUNE_OF.get(name, {}), **changes}
 
 
-def key_of(name: str, quick: bool, untaught: bool = False, **changes: Any) -> dict[str, Any]:
+def key_of(name: str, quick: bool, untaught: bool = False, rounds: int | None = None, **changes: Any) -> dict[str, Any]:
     """The settings that decide a run: JSON-able, part of its digest.
 
     Args:
         quick: two epochs of everything. untaught: without fine-tuning and teacher.
+        rounds: of fine-tuning; None: the data set's.
         changes: entries of the `train` section that are other than the data set's.
     """
     less = QUICK if quick else {}
+    again = {} if rounds is None else {"rounds": rounds}
     return {
         "train": train_section(name, **{**less, **changes}),
         "search": SEARCH,
-        "finetune": finetune_section(name, **(UNTAUGHT if untaught else less)),
+        "finetune": finetune_section(name, **(UNTAUGHT if untaught else less), **again),
     }
 
 

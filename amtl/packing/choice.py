@@ -188,8 +188,10 @@ def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequen
         yield finetuned(proposed, table.model, tuning, folder(proposed.name))
     for selector in (found[0].selector,) if lossless else anew:
         if tuning.fresh:
-            parts = table.front, selector, table.model.embedding.weight.detach(), budget_bytes, table.settings.compress.precision
-            yield born_again(selector, allocate(*parts, False), tuning.fresh, table.model, tuning, folder(f"{selector} {BORN_AGAIN}"))
+            compress, table_VD = table.settings.compress, table.model.embedding.weight.detach()
+            layout = allocate(table.front, selector, table_VD, budget_bytes, compress.precision, stored_basis=False)
+            parts = selector, layout, tuning.fresh, table.model, tuning, folder(f"{selector} {BORN_AGAIN}")
+            yield born_again(*parts, compress.finetune.rounds)
 
 
 def in_steps(table: Table, target: Cut, budget_bytes: int, resume: Path | None = None) -> Cut:

@@ -89,18 +89,26 @@ def finetuned(proposed: Cut, teacher: CTRModel, tuning: Tuning, resume: Path | N
     return settled(replace(proposed, model=model, history=progress.history), tuning)
 
 
-def born_again(selector: str, layout: Layout, fresh: Fresh, teacher: CTRModel, tuning: Tuning, resume: Path | None = None) -> Cut:
+def born_again(
+    selector: str, layout: Layout, fresh: Fresh, teacher: CTRModel, tuning: Tuning, resume: Path | None = None, rounds: int = 1
+) -> Cut:
     """A layout's sizes in a model that is trained anew under their mask, the whole model teaching, and then fine-tuned as served.
 
     What a deep cut leaves of a trained table is a poor place to start from: a table that was never larger uses its few dimensions better.
     Nothing is rotated: a fresh table orders its dimensions itself.
+
+    Args:
+        rounds: fine-tunings, each from where the one before ended, with a learning rate that is high again (warm restarts: Loshchilov and
+            Hutter 2017, arXiv 1608.03983).
     """
-    model = fresh.build()
+    model, history = fresh.build(), list[dict[str, float]]()
     cut(model, layout.sizes_V)
     tuning.run(model, teacher, resume and resume / "trained", fresh.fit)
     model.embedder.lookup = as_served(model.embedding, layout)
-    progress = tuning.run(model, teacher, resume and resume / "tuned")
-    return settled(Cut(selector, model, layout, {}, progress.history, born_again=True), tuning)
+    for number in range(rounds):
+        fit = replace(tuning.settings, seed=tuning.settings.seed + number)
+        history += tuning.run(model, teacher, resume and resume / f"tuned-{number}", fit).history
+    return settled(Cut(selector, model, layout, {}, history, born_again=True), tuning)
 
 
 def settled(chosen: Cut, tuning: Tuning) -> Cut:

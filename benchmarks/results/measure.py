@@ -19,6 +19,7 @@ from amtl.files import code_digest, digest_of
 from amtl.model.ctr_model import CTRModel
 from amtl.packing.compress import compress
 from amtl.packing.cut import served
+from amtl.params import Params
 from amtl.release.evaluate import score
 from amtl.training.loop import judge, predict
 from amtl.training.train import train
@@ -73,10 +74,16 @@ def problem_of(experiment: Experiment, place: Place) -> Problem:
     if key not in _PROBLEM:
         _PROBLEM.clear()
         rows = Data(data.vocabulary, data.train, data.validation, data.test)
-        given = problem(wanted, rows, place.cache / "starts", place.log, code=f"results {RECIPE}")
-        trainings = place.cache / "trainings" / digest_of([given.digest, code_digest(*TRAINING)])[:32]
-        _PROBLEM[key] = replace(given, task=replace(given.task, trainings=trainings))
+        given = problem(_of_one_round(wanted), rows, place.cache / "starts", place.log, code=f"results {RECIPE}")
+        trainings = place.cache / "trainings" / digest_of([key, code_digest(*TRAINING)])[:32]
+        _PROBLEM[key] = replace(given, task=replace(given.task, settings=wanted, trainings=trainings))
     return _PROBLEM[key]
+
+
+def _of_one_round(settings: Params) -> Params:
+    """The settings that starts are made with: rounds come after them."""
+    finetune = settings.compress.finetune.model_copy(update={"rounds": 1})
+    return settings.model_copy(update={"compress": settings.compress.model_copy(update={"finetune": finetune})})
 
 
 def control_of(given: Problem) -> Result:

@@ -45,6 +45,11 @@ AGAIN = (0.98,)
 FIRST = (0.98, 0.95, 0.8)
 """The order in which they are run: methods differ most where much is saved."""
 
+LONGER = {"frappe": ("rule", 0.98)}
+"""What of ours is also run, at which saving, in as many rounds of fine-tuning as magnitude pruning has."""
+ROUNDS = 3
+"""Magnitude pruning's."""
+
 BACKBONES = ("mlp", "dlrm", "deepfm", "dcnv2")
 WIDTHS_OF_BASELINES = (64, 10)
 PAPER: tuple[dict[str, str], ...] = (
@@ -110,6 +115,13 @@ def method(scope: Scope, section: int, name: str, seed: int, label: str, precisi
     """A method at a size: `saved` (a share of the dense fp32 table's bytes), `width` (of a fixed table) or `bytes`."""
     choice = {"method": label, "precision": precision, "min_count": min_count, **size}
     return _experiment(scope, section, "method", name, seed, choice, 12 if label in (*PEERS, COLD, *OURS) else 6)
+
+
+def longer(scope: Scope, name: str, seed: int) -> Experiment:
+    """A method of `LONGER`."""
+    label, saved = LONGER[name]
+    choice = {"method": label, "precision": "int8", "min_count": 1, "saved": saved}
+    return _experiment(scope, 2, "method", name, seed, choice, 6 * ROUNDS, rounds=ROUNDS)
 
 
 def _experiment(
@@ -213,6 +225,8 @@ def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
         for name in scope.sets:
             for label in (*OURS, *contestants(scope, name, find)):
                 yield method(scope, 2, name, seed, label, "int8", saved=saved)
+            if name in LONGER and saved == LONGER[name][1]:
+                yield longer(scope, name, seed)
 
 
 def peer_savings(scope: Scope, seed: int = 0) -> tuple[float, ...]:

@@ -3,12 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from toy import toy
 
+from amtl.compare.peers import magnitude
 from amtl.data.batches import Batch
 from amtl.errors import DataError
-from benchmarks import datasets
+from benchmarks import datasets, settings
 from benchmarks.results import __main__ as command
-from benchmarks.results import page, plan, runner
+from benchmarks.results import measure, page, plan, runner
 from benchmarks.results.days import PORTIONS, Portions, like_frequent
 from benchmarks.results.experiment import Experiment, Store
 from benchmarks.results.sections import no_loss, paper, peers
@@ -296,3 +298,15 @@ def test_splits_have_their_shares_and_a_split_by_time_is_in_order():
 
 def test_the_published_page_can_be_made_from_the_runs_that_are_kept():
     assert page.text(plan.FULL, command.store_of(plan.FULL).read).startswith("# Results")
+
+
+def test_what_is_run_in_more_rounds_has_magnitude_s_and_is_another_run_from_the_same_start():
+    assert plan.ROUNDS == magnitude.ROUNDS
+    once = plan.method(plan.FULL, 2, "frappe", 1, "rule", "int8", saved=0.98)
+    more = plan.longer(plan.FULL, "frappe", 1)
+    assert more.digest != once.digest
+    assert once.key["finetune"]["rounds"] == 1
+    assert more.key == {**once.key, "finetune": {**once.key["finetune"], "rounds": 3}}
+    assert [run.seed for run in plan.peers(plan.FULL, 2, lambda run: None) if run.key["finetune"]["rounds"] == 3] == [2]
+    one, three = (settings.params_of(run.key, toy().settings.events, 1) for run in (once, more))
+    assert measure._of_one_round(three) == one

@@ -2,12 +2,13 @@
 
 import copy
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import ttest_1samp
-from toy import COMPRESS, silent, toy, with_settings
+from toy import COMPRESS, equal_weights, silent, toy, with_settings
 
 from amtl.errors import BudgetError
 from amtl.model.ctr_model import weights_of
@@ -195,6 +196,26 @@ def test_sizes_are_trained_anew_from_untrained_weights_under_their_mask_and_serv
     assert made.model.embedder.basis_FDD is None
     assert not made.model.embedding.weight[torch.arange(6) >= layout.sizes_V.unsqueeze(1)].any()
     assert mixed.tuning.judge(served(made.model, made.layout)) == pytest.approx(made.measured, abs=1e-5)
+
+
+def test_a_model_that_is_trained_anew_is_fine_tuned_in_rounds_each_from_the_one_before(reborn, monkeypatch):
+    begun, real = [], Trainer.fit
+
+    def fit(self, *parts):
+        begun.append((copy.deepcopy(weights_of(self.model)), self.settings.seed))
+        progress = real(self, *parts)
+        begun[-1] += (copy.deepcopy(weights_of(self.model)),)
+        return progress
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    finetune = reborn.settings.compress.finetune.model_copy(update={"rounds": 3})
+    found = best_cut(goal(asked(reborn, finetune=finetune, precision="int8"), LOOSE), ("rule",), 1000)
+    (_, *rounds) = begun[-4:]
+    fine = reborn.tuning.settings
+    assert [seed for _, seed, _ in rounds] == [fine.seed, fine.seed + 1, fine.seed + 2]
+    for (_, _, end), (start, _, _) in pairwise(rounds):
+        assert equal_weights(end, start)
+    assert found.judged[-1]["selector"] == "rule born again"
 
 
 def test_all_selectors_sizes_are_trained_anew_where_proposals_lose_and_the_best_alone_where_none_is_lost(reborn):
