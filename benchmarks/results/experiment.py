@@ -62,6 +62,8 @@ class Experiment:
     def title(self) -> str:
         """In words, for progress."""
         words = [f"{name}={value}" for name, value in self.choice.items()]
+        rounds = self.key.get("finetune", {}).get("rounds", 1)
+        words += [f"rounds={rounds}"] if rounds > 1 else []
         return f"{self.data} seed {self.seed}: {' '.join([self.kind, *words])}"
 
 

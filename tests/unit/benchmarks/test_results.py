@@ -305,6 +305,7 @@ def test_what_is_run_in_more_rounds_has_magnitude_s_and_is_another_run_from_the_
     once = plan.method(plan.FULL, 2, "frappe", 1, "rule", "int8", saved=0.98)
     more = plan.longer(plan.FULL, "frappe", 1)
     assert more.digest != once.digest
+    assert more.title == f"{once.title} rounds=3"
     assert once.key["finetune"]["rounds"] == 1
     assert more.key == {**once.key, "finetune": {**once.key["finetune"], "rounds": 3}}
     assert [run.seed for run in plan.peers(plan.FULL, 2, lambda run: None) if run.key["finetune"]["rounds"] == 3] == [2]
