@@ -11,7 +11,7 @@ from amtl.files import publish_text
 from benchmarks import settings
 from benchmarks.results.drawing import front
 from benchmarks.results.experiment import Result, Store
-from benchmarks.results.plan import CANDIDATES, TOLERANCE, Find, Scope, plan
+from benchmarks.results.plan import CANDIDATES, NEAR, TOLERANCE, Find, Scope, plan
 from benchmarks.results.sections import baselines, days, learning, no_loss, paper, peers
 from benchmarks.results.tables import NOISE, listed, table
 
@@ -38,6 +38,7 @@ def text(scope: Scope, find: Find) -> str:
         seeds=scope.seeds,
         tolerance=TOLERANCE,
         noise=NOISE,
+        near=NEAR,
         candidates=listed(CANDIDATES),
         head=_head(scope, find),
         no_loss=no_loss.values(scope, find),

@@ -311,3 +311,16 @@ def test_what_is_run_in_more_rounds_has_magnitude_s_and_is_another_run_from_the_
     assert [run.seed for run in plan.peers(plan.FULL, 2, lambda run: None) if run.key["finetune"]["rounds"] == 3] == [2]
     one, three = (settings.params_of(run.key, toy().settings.events, 1) for run in (once, more))
     assert measure._of_one_round(three) == one
+
+
+def test_further_seeds_run_what_could_be_ahead_and_what_is_not_known_to_be_behind():
+    behind = {"hashing": 0.01, "mde": plan.NEAR - 1e-6, "twins": 0.02, "pep": 0.0031}
+    scope = replace(SCOPE, seeds=2)
+
+    def find(run):
+        return None if run.choice.get("method") == "qr" or run.seed else _method(behind.get(run.choice.get("method"), 0.0))
+
+    def labels(seed):
+        return {run.choice["method"] for run in plan.peers(scope, seed, find) if run.kind == "method" and run.choice["saved"] == 0.98}
+
+    assert labels(0) - labels(1) == {"hashing", "pep"}
