@@ -17,7 +17,9 @@ def memory_bytes(figure: str) -> int:
 
 
 def describe_machine() -> dict[str, str]:
-    """Processor, its vector instructions as torch uses them, cores, GPU, versions and date (UTC)."""
+    """Processor, its vector instructions as torch uses them, whether it computes bf16, cores, GPU, versions and date (UTC)."""
+    from amtl.training.loop import computes_bf16
+
     info = Path("/proc/cpuinfo")
     models = (
         [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
@@ -25,6 +27,7 @@ def describe_machine() -> dict[str, str]:
     return {
         "processor": models[0] if models else platform.processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bf16": "yes" if computes_bf16(torch.device("cpu")) else "no",
         "cores": str(os.cpu_count()),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "python": platform.python_version(),

@@ -85,7 +85,7 @@ def measure(fields: int, rows: int, buckets: int, device: torch.device, bf16: bo
         "fields": fields,
         "rows": rows,
         "buckets": buckets,
-        "bf16": bf16,
+        "bf16": plain.bf16,
         "plain_ms": statistics.median(without for without, _ in pairs) * 1e3 / STEPS,
         "layer_ms": statistics.median(with_layer for _, with_layer in pairs) * 1e3 / STEPS,
         "ratio": statistics.median(ratios),

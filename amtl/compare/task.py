@@ -150,7 +150,9 @@ class Task:
         The control was trained so as well: narrow tables get no step less.
         """
         self.fit(model, self.full_fit, distilled)
-        return self.finetune(model, distilled)
+        for number in range(self.settings.compress.finetune.rounds):
+            self.fit(model, replace(self.fine_fit, seed=self.fine_fit.seed + number), distilled)
+        return model
 
     def finetune(self, model: CTRModel, distilled: bool) -> CTRModel:
         """The fine-tuning of a model that starts from trained weights; in place, onto the CPU. It never ends worse on validation."""

@@ -190,8 +190,7 @@ def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequen
         if tuning.fresh:
             compress, table_VD = table.settings.compress, table.model.embedding.weight.detach()
             layout = allocate(table.front, selector, table_VD, budget_bytes, compress.precision, stored_basis=False)
-            parts = selector, layout, tuning.fresh, table.model, tuning, folder(f"{selector} {BORN_AGAIN}")
-            yield born_again(*parts, compress.finetune.rounds)
+            yield born_again(selector, layout, tuning.fresh, table.model, tuning, folder(f"{selector} {BORN_AGAIN}"))
 
 
 def in_steps(table: Table, target: Cut, budget_bytes: int, resume: Path | None = None) -> Cut:

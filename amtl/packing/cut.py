@@ -89,25 +89,17 @@ def finetuned(proposed: Cut, teacher: CTRModel, tuning: Tuning, resume: Path | N
     return settled(replace(proposed, model=model, history=progress.history), tuning)
 
 
-def born_again(
-    selector: str, layout: Layout, fresh: Fresh, teacher: CTRModel, tuning: Tuning, resume: Path | None = None, rounds: int = 1
-) -> Cut:
+def born_again(selector: str, layout: Layout, fresh: Fresh, teacher: CTRModel, tuning: Tuning, resume: Path | None = None) -> Cut:
     """A layout's sizes in a model that is trained anew under their mask, the whole model teaching, and then fine-tuned as served.
 
     What a deep cut leaves of a trained table is a poor place to start from: a table that was never larger uses its few dimensions better.
     Nothing is rotated: a fresh table orders its dimensions itself.
-
-    Args:
-        rounds: fine-tunings, each from where the one before ended, with a learning rate that is high again (warm restarts: Loshchilov and
-            Hutter 2017, arXiv 1608.03983).
     """
-    model, history = fresh.build(), list[dict[str, float]]()
+    model = fresh.build()
     cut(model, layout.sizes_V)
     tuning.run(model, teacher, resume and resume / "trained", fresh.fit)
     model.embedder.lookup = as_served(model.embedding, layout)
-    for number in range(rounds):
-        fit = replace(tuning.settings, seed=tuning.settings.seed + number)
-        history += tuning.run(model, teacher, resume and resume / f"tuned-{number}", fit).history
+    history = tuning.run_in_rounds(model, teacher, fresh.rounds, resume and resume / "tuned")
     return settled(Cut(selector, model, layout, {}, history, born_again=True), tuning)
 
 

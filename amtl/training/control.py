@@ -101,12 +101,12 @@ def make_control(start: CTRModel, tuning: Tuning, resume: Path | None = None) ->
 
 
 def _born_again(fresh: Fresh, teacher: CTRModel, tuning: Tuning, resume: Path | None) -> tuple[CTRModel, dict[str, Any]]:
-    """A new model trained by labels and teacher, then fine-tuned as a cut model is; and the histories of both fits."""
+    """A new model trained by labels and teacher, then fine-tuned as one at chosen sizes is; and the histories of both."""
     tuning.log("training the full width anew, the control teaching")
     pupil = fresh.build()
     trained = tuning.run(pupil, teacher, resume and resume / "born again", fresh.fit)
-    tuned = tuning.run(pupil, teacher, resume and resume / "born again and tuned")
-    return pupil, {"trained": trained.history, "tuned": tuned.history}
+    tuned = tuning.run_in_rounds(pupil, teacher, fresh.rounds, resume and resume / "born again and tuned")
+    return pupil, {"trained": trained.history, "tuned": tuned}
 
 
 def _better(progress: Progress, trained: str, start: str) -> str:

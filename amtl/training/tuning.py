@@ -34,18 +34,21 @@ class Fresh:
 
     Attributes:
         rows: of the table. fit: with the teacher's weight in it.
+        rounds: of fine-tuning afterwards.
     """
 
     config: ModelConfig
     rows: int
     init_std: float
     fit: FitSettings
+    rounds: int = 1
 
     @classmethod
     def of(cls, settings: Params, rows: int) -> Fresh:
         """By the `train` section, a teacher counting as much as `compress.finetune.distillation` says."""
-        fit = replace(fit_settings(settings, warm=False), distillation=settings.compress.finetune.distillation)
-        return cls(ModelConfig.of(settings.events, settings.train), rows, settings.train.init_std, fit)
+        finetune = settings.compress.finetune
+        fit = replace(fit_settings(settings, warm=False), distillation=finetune.distillation)
+        return cls(ModelConfig.of(settings.events, settings.train), rows, settings.train.init_std, fit, finetune.rounds)
 
     def build(self) -> CTRModel:
         """The untrained model; its weights are decided by the seed."""
@@ -81,6 +84,21 @@ class Tuning:
         if teacher is not None:
             teacher.to("cpu")
         return progress
+
+    def run_in_rounds(self, model: CTRModel, teacher: CTRModel, rounds: int, resume: Path | None = None) -> list[dict[str, float]]:
+        """Fine-tune again and again, in place, each time from where the last ended, at a learning rate that is high again.
+
+        Source: warm restarts, Loshchilov and Hutter 2017, arXiv 1608.03983.
+
+        Args:
+            resume: folder of the rounds' folders.
+
+        Returns:
+            Their histories, one behind the other.
+        """
+        fits = [replace(self.settings, seed=self.settings.seed + number) for number in range(rounds)]
+        parts = ((fit, resume and resume / f"round-{number}") for number, fit in enumerate(fits))
+        return [entry for fit, folder in parts for entry in self.run(model, teacher, folder, fit).history]
 
     def judge(self, model: CTRModel) -> dict[str, float]:
         """AUC, log loss and score of a model on validation, as it stands; it ends on the CPU."""

@@ -103,7 +103,10 @@ def run(options: argparse.Namespace, scope: Scope, store: Store) -> int:
     """Make the missing runs in this process, or in several."""
     if options.data is None:
         raise DataError("which folder holds the data sets? Name it with --data FOLDER or AMTL_DATA=FOLDER")
-    check_data(wanted(options, scope, store), store, options.data)
+    experiments = wanted(options, scope, store)
+    if left_out := sorted({experiment.data for experiment in experiments} - {experiment.data for experiment in computable(experiments)}):
+        say(f"left out: {', '.join(left_out)}, which were made in bf16; this CPU is twenty times slower in it")
+    check_data(computable(experiments), store, options.data)
     if options.jobs > 1:
         return run_in_several(options.jobs)
     if PARENT in os.environ:
@@ -123,9 +126,18 @@ def run_here(options: argparse.Namespace, scope: Scope, store: Store) -> int:
     torch.set_num_threads(1)
     until = float("inf") if options.limit_minutes is None else time.monotonic() + 60 * options.limit_minutes
     shared_by = int(os.environ.get("AMTL_RESULTS_JOBS", "1"))
-    given = Work(lambda: wanted(options, scope, store), store, Place(options.data, CACHE), say, until, shared_by)
+    given = Work(lambda: computable(wanted(options, scope, store)), store, Place(options.data, CACHE), say, until, shared_by)
     work(given)
     return 1 if given.failed else 0
+
+
+def computable(experiments: list[Experiment]) -> list[Experiment]:
+    """The runs that this machine can make as the finished ones were made: in bf16, where settings say so, or not at all."""
+    import torch
+
+    from amtl.training.loop import computes_bf16
+
+    return [experiment for experiment in experiments if not experiment.key["train"].get("bf16") or computes_bf16(torch.device("cpu"))]
 
 
 def run_in_several(jobs: int) -> int:

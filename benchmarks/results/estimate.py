@@ -34,4 +34,5 @@ ALIKE = ("method", "share", "start", "backbone")
 
 def effort(identity: dict[str, Any]) -> tuple[Any, ...]:
     """What runs of about equal length share."""
-    return (identity["kind"], identity["data"], *(identity["choice"].get(name) for name in ALIKE))
+    rounds = identity["settings"].get("finetune", {}).get("rounds", 1)
+    return (identity["kind"], identity["data"], rounds, *(identity["choice"].get(name) for name in ALIKE))

@@ -75,18 +75,18 @@ def problem_of(experiment: Experiment, place: Place) -> Problem:
         _PROBLEM.clear()
         rows = Data(data.vocabulary, data.train, data.validation, data.test)
         given = problem(_of_one_round(wanted), rows, place.cache / "starts", place.log, code=f"results {RECIPE}")
-        trainings = place.cache / "trainings" / digest_of([key, code_digest(*TRAINING)])[:32]
+        trainings = place.cache / "trainings" / digest_of([given.digest, key, code_digest(*TRAINING)])[:32]
         _PROBLEM[key] = replace(given, task=replace(given.task, settings=wanted, trainings=trainings))
     return _PROBLEM[key]
 
 
 def _of_one_round(settings: Params) -> Params:
-    """The settings that starts are made with: rounds come after them."""
+    """The settings that starts are made with: what is run in more rounds has the control and the teacher of all others."""
     finetune = settings.compress.finetune.model_copy(update={"rounds": 1})
     return settings.model_copy(update={"compress": settings.compress.model_copy(update={"finetune": finetune})})
 
 
-def control_of(given: Problem) -> Result:
+def control_figures(given: Problem) -> Result:
     """Figures of the control that a problem's methods start from: with the same seed, another machine may train another one."""
     if given.digest not in _CONTROL:
         _CONTROL.clear()
@@ -122,7 +122,7 @@ def measure_method(experiment: Experiment, place: Place) -> Result:
     return {
         "validation": outcome.validation,
         "test": outcome.test,
-        CONTROL: control_of(given),
+        CONTROL: control_figures(given),
         "budget_bytes": budget.bytes,
         "bytes": outcome.bytes,
         "saved": 1 - outcome.bytes / dense_bytes(data, experiment),
@@ -141,7 +141,7 @@ def measure_smallest(experiment: Experiment, place: Place) -> Result:
     stored = made.layout.bytes(made.model.embedder.basis_FDD is not None)
     return {
         **judged(served(made.model, made.layout), data),
-        CONTROL: control_of(given),
+        CONTROL: control_figures(given),
         "budget_bytes": made.report["budget_bytes"],
         "bytes": stored,
         "saved": 1 - stored / dense_bytes(data, experiment),

@@ -43,11 +43,11 @@ SAVINGS = (0.8, 0.95, 0.98)
 AGAIN = (0.98,)
 """Shares of bytes saved at which further seeds meet: where the methods differ."""
 NEAR = 0.003
-"""Validation AUC below `auto`'s with seed 0 beyond which a method is not run with further seeds: they could not change who is ahead."""
+"""Validation AUC below `auto`'s with seed 0 beyond which a method is not run with further seeds: they are unlikely to bring it ahead."""
 FIRST = (0.98, 0.95, 0.8)
 """The order in which they are run: methods differ most where much is saved."""
 
-LONGER = {"frappe": ("rule", 0.98)}
+IN_ROUNDS = {"frappe": ("rule", 0.98)}
 """What of ours is also run, at which saving, in as many rounds of fine-tuning as magnitude pruning has."""
 ROUNDS = 3
 """Magnitude pruning's."""
@@ -119,9 +119,9 @@ def method(scope: Scope, section: int, name: str, seed: int, label: str, precisi
     return _experiment(scope, section, "method", name, seed, choice, 12 if label in (*PEERS, COLD, *OURS) else 6)
 
 
-def longer(scope: Scope, name: str, seed: int) -> Experiment:
-    """A method of `LONGER`."""
-    label, saved = LONGER[name]
+def in_rounds(scope: Scope, name: str, seed: int) -> Experiment:
+    """A method of `IN_ROUNDS`."""
+    label, saved = IN_ROUNDS[name]
     choice = {"method": label, "precision": "int8", "min_count": 1, "saved": saved}
     return _experiment(scope, 2, "method", name, seed, choice, 6 * ROUNDS, rounds=ROUNDS)
 
@@ -203,12 +203,12 @@ def passes(result: Result | None, control: Result | None, part: str = "validatio
         return None
     if result.get("failure"):
         return False
-    mine, theirs = result[part], beside(result, control)[part]
+    mine, theirs = result[part], held_against(result, control)[part]
     return bool(mine["auc"] >= theirs["auc"] - TOLERANCE["auc"] and mine["logloss"] <= theirs["logloss"] + TOLERANCE["logloss"])
 
 
-def beside(result: Result, start: Result) -> Result:
-    """The control that a run is held against: its own where it notes that (`measure.control_of`), else that of its seed's `start` run."""
+def held_against(result: Result, start: Result) -> Result:
+    """The control that a run is held against: its own where it notes that (`measure.control_figures`), else that of its seed's start."""
     control: Result = result.get("control") or start["control"]
     return control
 
@@ -228,8 +228,8 @@ def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
             labels = contestants(scope, name, find)
             for label in (*OURS, *(labels if seed == 0 else (one for one in labels if is_near(scope, name, one, saved, find)))):
                 yield method(scope, 2, name, seed, label, "int8", saved=saved)
-            if name in LONGER and saved == LONGER[name][1]:
-                yield longer(scope, name, seed)
+            if name in IN_ROUNDS and saved == IN_ROUNDS[name][1]:
+                yield in_rounds(scope, name, seed)
 
 
 def peer_savings(scope: Scope, seed: int = 0) -> tuple[float, ...]:
@@ -247,7 +247,7 @@ def contestants(scope: Scope, name: str, find: Find) -> tuple[str, ...]:
 def is_near(scope: Scope, name: str, label: str, saved: float, find: Find) -> bool:
     """Whether a method is a candidate of `auto`, or was `NEAR` it with seed 0; True while that is open."""
     mine, theirs = (find(method(scope, 2, name, 0, one, "int8", saved=saved)) for one in (OURS[0], label))
-    if label in CANDIDATES or mine is None or theirs is None:
+    if label in CANDIDATES or mine is None or mine.get("failure") or theirs is None:
         return True
     return not theirs.get("failure") and bool(theirs["validation"]["auc"] >= mine["validation"]["auc"] - NEAR)
 

@@ -92,7 +92,8 @@ def guarded(step: Callable[[], None], experiment: Experiment, given: Work) -> bo
 def start_lock(experiment: Experiment) -> str:
     """Name of the lock on what a run starts from."""
     choice = {name: experiment.choice.get(name) for name in ("min_count", "share")}
-    return f"start-{digest_of([experiment.data, experiment.seed, choice, experiment.key])[:16]}"
+    key = {**experiment.key, "finetune": {**experiment.key.get("finetune", {}), "rounds": 1}}
+    return f"start-{digest_of([experiment.data, experiment.seed, choice, key])[:16]}"
 
 
 def headline(result: Result) -> str:

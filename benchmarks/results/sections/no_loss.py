@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.results.experiment import Result
-from benchmarks.results.plan import ASKED, PRECISIONS, TOLERANCE, Find, Scope, Step, at_asked, beside, best, smallest, start, widths
+from benchmarks.results.plan import ASKED, PRECISIONS, TOLERANCE, Find, Scope, Step, at_asked, best, held_against, smallest, start, widths
 from benchmarks.results.tables import NOT_ASKED, NOT_RUN, kilobytes, listed, mean, percent, signed, spread, table
 
 
@@ -31,7 +31,10 @@ class Point:
         """Of one run or more: who made it, its result, its seed's start."""
         saved, size = (mean([mine[figure] for _, mine, _ in runs]) for figure in ("saved", "bytes"))
         validation, test = (
-            {metric: mean([mine[part][metric] - beside(mine, start)[part][metric] for _, mine, start in runs]) for metric in TOLERANCE}
+            {
+                metric: mean([mine[part][metric] - held_against(mine, start)[part][metric] for _, mine, start in runs])
+                for metric in TOLERANCE
+            }
             for part in ("validation", "test")
         )
         return cls(len(runs), saved, size, tuple(name for name, _, _ in runs), validation, test)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.results.experiment import Result
-from benchmarks.results.plan import CANDIDATES, LONGER, OURS, ROUNDS, Find, Scope, contestants, longer, method, peer_savings, start
+from benchmarks.results.plan import CANDIDATES, IN_ROUNDS, OURS, ROUNDS, Find, Scope, contestants, in_rounds, method, peer_savings, start
 from benchmarks.results.tables import NO_TABLE, NOT_ASKED, NOT_RUN, listed, mean, percent, signed, spread, standard_error, table
 
 AUTO, MIXED = OURS
@@ -35,7 +35,7 @@ def _block(scope: Scope, name: str, find: Find) -> str:
     found = {(label, saved): runs_of(scope, name, label, saved, find) for label in labels for saved in savings}
     cells = {case: _cell(runs) if runs else _none(scope, name, *case, find) for case, runs in found.items()}
     rows = [[f"**{label}**" if label in OURS else label, *(cells[label, saved] for saved in savings)] for label in labels]
-    rows += _longer(scope, name, savings, find)
+    rows += _in_rounds(scope, name, savings, find)
     references = _references(scope, name, find)
     sentences = " ".join(verdict(found, labels, saved) for saved in savings)
     header = ["method", *(f"{percent(saved, 0)} saved" for saved in savings)]
@@ -43,12 +43,12 @@ def _block(scope: Scope, name: str, find: Find) -> str:
     return f"### {name}\n\n{references}\n\n{table(header, rows)}\n\n{sentences}\n\n{figure}"
 
 
-def _longer(scope: Scope, name: str, savings: Sequence[float], find: Find) -> list[list[str]]:
-    """A row of what is fine-tuned in as many rounds as magnitude pruning; none where nothing is, or not yet."""
-    if name not in LONGER or LONGER[name][1] not in savings:
+def _in_rounds(scope: Scope, name: str, savings: Sequence[float], find: Find) -> list[list[str]]:
+    """A row of what is fine-tuned in as many rounds as magnitude pruning; none where nothing is."""
+    if name not in IN_ROUNDS or IN_ROUNDS[name][1] not in savings:
         return []
-    label, asked = LONGER[name]
-    runs = {seed: result for seed in range(scope.seeds) if (result := find(longer(scope, name, seed)))}
+    label, asked = IN_ROUNDS[name]
+    runs = {seed: result for seed in range(scope.seeds) if (result := find(in_rounds(scope, name, seed))) and "test" in result}
     return [[f"{label}, {ROUNDS} rounds", *(_cell(runs) if saved == asked else NOT_ASKED for saved in savings)]]
 
 

@@ -8,9 +8,10 @@ from toy import toy
 from amtl.compare.peers import magnitude
 from amtl.data.batches import Batch
 from amtl.errors import DataError
+from amtl.training import loop
 from benchmarks import datasets, settings
 from benchmarks.results import __main__ as command
-from benchmarks.results import measure, page, plan, runner
+from benchmarks.results import estimate, measure, page, plan, runner
 from benchmarks.results.days import PORTIONS, Portions, like_frequent
 from benchmarks.results.experiment import Experiment, Store
 from benchmarks.results.sections import no_loss, paper, peers
@@ -303,7 +304,7 @@ def test_the_published_page_can_be_made_from_the_runs_that_are_kept():
 def test_what_is_run_in_more_rounds_has_magnitude_s_and_is_another_run_from_the_same_start():
     assert plan.ROUNDS == magnitude.ROUNDS
     once = plan.method(plan.FULL, 2, "frappe", 1, "rule", "int8", saved=0.98)
-    more = plan.longer(plan.FULL, "frappe", 1)
+    more = plan.in_rounds(plan.FULL, "frappe", 1)
     assert more.digest != once.digest
     assert more.title == f"{once.title} rounds=3"
     assert once.key["finetune"]["rounds"] == 1
@@ -324,3 +325,29 @@ def test_further_seeds_run_what_could_be_ahead_and_what_is_not_known_to_be_behin
         return {run.choice["method"] for run in plan.peers(scope, seed, find) if run.kind == "method" and run.choice["saved"] == 0.98}
 
     assert labels(0) - labels(1) == {"hashing", "pep"}
+
+
+@pytest.mark.parametrize("computes", [True, False])
+def test_what_was_made_in_bf16_is_made_in_bf16_or_left_out(monkeypatch, computes):
+    monkeypatch.setattr(loop, "computes_bf16", lambda device: computes)
+    runs = [plan.start(plan.FULL, name, 0) for name in ("ml-1m", "frappe")]
+    assert [run.data for run in command.computable(runs)] == (["ml-1m", "frappe"] if computes else ["frappe"])
+
+
+def test_runs_that_differ_in_rounds_share_the_lock_on_their_start_but_not_an_estimate():
+    start, once, more = (
+        plan.start(plan.FULL, "frappe", 1),
+        plan.method(plan.FULL, 2, "frappe", 1, "rule", "int8", saved=0.98),
+        plan.in_rounds(plan.FULL, "frappe", 1),
+    )
+    assert runner.start_lock(start) == runner.start_lock(once) == runner.start_lock(more)
+    assert estimate.effort(once.identity) != estimate.effort(more.identity)
+
+
+def test_failed_runs_neither_stop_the_plan_nor_the_page():
+    failed = {"failure": "a training that diverged", "budget_bytes": 1}
+    scope = plan.Scope(sets=("frappe",), day_sets=(), seeds=2, min_counts=(1,))
+    smallest = {**_method(0.0), "details": {"selector": "rule"}}
+    find = Finished(lambda run: failed if run.kind == "method" else smallest, seeds=(0, 1))
+    assert plan.plan(scope, find)
+    assert "rule, 3 rounds" in page.text(scope, find)

@@ -198,7 +198,7 @@ def test_sizes_are_trained_anew_from_untrained_weights_under_their_mask_and_serv
     assert mixed.tuning.judge(served(made.model, made.layout)) == pytest.approx(made.measured, abs=1e-5)
 
 
-def test_a_model_that_is_trained_anew_is_fine_tuned_in_rounds_each_from_the_one_before(reborn, monkeypatch):
+def test_a_model_that_is_trained_anew_is_fine_tuned_in_rounds_each_from_the_one_before(reborn, monkeypatch, tmp_path):
     begun, real = [], Trainer.fit
 
     def fit(self, *parts):
@@ -208,14 +208,17 @@ def test_a_model_that_is_trained_anew_is_fine_tuned_in_rounds_each_from_the_one_
         return progress
 
     monkeypatch.setattr(Trainer, "fit", fit)
-    finetune = reborn.settings.compress.finetune.model_copy(update={"rounds": 3})
-    found = best_cut(goal(asked(reborn, finetune=finetune, precision="int8"), LOOSE), ("rule",), 1000)
+    table = goal(asked(reborn, precision="int8"), LOOSE)
+    table = replace(table, tuning=replace(table.tuning, fresh=replace(table.tuning.fresh, rounds=3)))
+    found = best_cut(table, ("rule",), 1000, tmp_path)
     (_, *rounds) = begun[-4:]
     fine = reborn.tuning.settings
     assert [seed for _, seed, _ in rounds] == [fine.seed, fine.seed + 1, fine.seed + 2]
-    for (_, _, end), (start, _, _) in pairwise(rounds):
+    for (before, _, end), (start, _, after) in pairwise(rounds):
         assert equal_weights(end, start)
+        assert not equal_weights(before, end) or not equal_weights(start, after)
     assert found.judged[-1]["selector"] == "rule born again"
+    assert len(list((tmp_path / "rule-born-again" / "tuned").iterdir())) == 3
 
 
 def test_all_selectors_sizes_are_trained_anew_where_proposals_lose_and_the_best_alone_where_none_is_lost(reborn):

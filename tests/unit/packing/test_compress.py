@@ -120,6 +120,13 @@ def test_the_whole_table_is_told_from_the_control_exactly(mlp):
     assert "to ±0.0000 nats" in whole.report["resolution"]
 
 
+def test_the_resolution_is_that_of_the_losses_beside_the_control_s(mlp):
+    problem, made = mlp.compress(search=CURVATURE, compress={"budget": 0.2, "precision": "int8"})
+    tuning = tuning_for(problem.settings, problem.vocabulary, problem.train, problem.validation, silent)
+    lost_N = tuning.calibration(served(made.model, made.layout)).losses_N - tuning.calibration(mlp.control.model).losses_N
+    assert f"±{sem(lost_N.numpy()):.4f} nats" in made.report["resolution"]
+
+
 def test_a_tolerance_that_validation_rows_cannot_see_is_told():
     lost_N = torch.randn(400, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.2
     error = sem(lost_N.numpy())

@@ -140,6 +140,17 @@ def test_a_born_again_one_begins_from_untrained_weights(trained, monkeypatch):
     assert equal_weights(begun[3], begun[0])
 
 
+def test_a_born_again_one_is_fine_tuned_in_as_many_rounds_as_what_is_cut(trained, monkeypatch):
+    counted = fits(monkeypatch)
+    finetune = {**FINETUNE, "born_again": True, "distillation": 0.5}
+    again = tuning(compress={"finetune": {**finetune, "rounds": 3}})
+    assert again.fresh.rounds == 3
+    make_control(trained, tuning(compress={"finetune": finetune}))
+    once = len(counted)
+    make_control(trained, again)
+    assert len(counted) - once == once + 2
+
+
 def test_the_published_layer_s_control_is_not_born_again():
     assert tuning(search={"sizes": "paper"}, compress={"finetune": {**FINETUNE, "born_again": True}}).fresh is None
 
