@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,6 +7,8 @@ import torch
 from toy import toy
 
 from amtl.compare.peers import magnitude
+from amtl.compare.starts import Problem
+from amtl.compare.task import Task
 from amtl.data.batches import Batch
 from amtl.errors import DataError
 from amtl.training import loop
@@ -351,3 +354,17 @@ def test_failed_runs_neither_stop_the_plan_nor_the_page():
     find = Finished(lambda run: failed if run.kind == "method" else smallest, seeds=(0, 1))
     assert plan.plan(scope, find)
     assert "rule, 3 rounds" in page.text(scope, find)
+
+
+def test_a_run_in_rounds_starts_from_what_one_round_made(monkeypatch, tmp_path):
+    asked, rows = [], SimpleNamespace(digest="rows", events=toy().settings.events, vocabulary=None, train=None, validation=None, test=None)
+    made = Problem(Task(toy().settings, *[None] * 6), None, "digest")
+    monkeypatch.setattr(measure, "_PROBLEM", {})
+    monkeypatch.setattr(measure, "data_of", lambda *parts: rows)
+    monkeypatch.setattr(measure, "problem", lambda settings, *parts, code: asked.append(settings) or made)
+    place = measure.Place(tmp_path, tmp_path)
+    once = measure.problem_of(plan.method(plan.FULL, 2, "frappe", 1, "rule", "int8", saved=0.98), place)
+    more = measure.problem_of(plan.in_rounds(plan.FULL, "frappe", 1), place)
+    assert asked[0] == asked[1] == once.task.settings
+    assert more.task.settings.compress.finetune.rounds == 3
+    assert more.task.trainings != once.task.trainings
