@@ -25,7 +25,7 @@ from amtl.sizing.front import Front
 from amtl.sizing.sizes import Found
 from amtl.training.loop import FitSettings, Trainer
 from amtl.training.train import fit_settings
-from amtl.training.tuning import Tuning, fresh_of, tuning_settings
+from amtl.training.tuning import Tuning, fresh_of, in_rounds, tuning_settings
 
 Weights = Mapping[str, Tensor]
 
@@ -150,8 +150,8 @@ class Task:
         The control was trained so as well: narrow tables get no step less.
         """
         self.fit(model, self.full_fit, distilled)
-        for number in range(self.settings.compress.finetune.rounds):
-            self.fit(model, replace(self.fine_fit, seed=self.fine_fit.seed + number), distilled)
+        for fit in in_rounds(self.fine_fit, self.settings.compress.finetune.rounds):
+            self.fit(model, fit, distilled)
         return model
 
     def finetune(self, model: CTRModel, distilled: bool) -> CTRModel:

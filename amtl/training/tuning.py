@@ -86,9 +86,7 @@ class Tuning:
         return progress
 
     def run_in_rounds(self, model: CTRModel, teacher: CTRModel, rounds: int, resume: Path | None = None) -> list[dict[str, float]]:
-        """Fine-tune again and again, in place, each time from where the last ended, at a learning rate that is high again.
-
-        Source: warm restarts, Loshchilov and Hutter 2017, arXiv 1608.03983.
+        """Fine-tune by `in_rounds`, in place, each time from where the last ended.
 
         Args:
             resume: folder of the rounds' folders.
@@ -96,8 +94,7 @@ class Tuning:
         Returns:
             Their histories, one behind the other.
         """
-        fits = [replace(self.settings, seed=self.settings.seed + number) for number in range(rounds)]
-        parts = ((fit, resume and resume / f"round-{number}") for number, fit in enumerate(fits))
+        parts = ((fit, resume and resume / f"round-{number}") for number, fit in enumerate(in_rounds(self.settings, rounds)))
         return [entry for fit, folder in parts for entry in self.run(model, teacher, folder, fit).history]
 
     def judge(self, model: CTRModel) -> dict[str, float]:
@@ -116,6 +113,14 @@ class Tuning:
         logits_N = logits(model.to(self.device), self.validation, self.device)
         model.to("cpu")
         return logits_N
+
+
+def in_rounds(fit: FitSettings, rounds: int) -> list[FitSettings]:
+    """The same fit again and again, in another order of batches, at a learning rate that is high again.
+
+    Source: warm restarts, Loshchilov and Hutter 2017, arXiv 1608.03983.
+    """
+    return [replace(fit, seed=fit.seed + number) for number in range(rounds)]
 
 
 def tuning_for(settings: Params, vocabulary: Vocabulary, train: Rows, validation: Rows, log: Callable[[str], None]) -> Tuning:

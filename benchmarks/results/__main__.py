@@ -104,9 +104,10 @@ def run(options: argparse.Namespace, scope: Scope, store: Store) -> int:
     if options.data is None:
         raise DataError("which folder holds the data sets? Name it with --data FOLDER or AMTL_DATA=FOLDER")
     experiments = wanted(options, scope, store)
-    if left_out := sorted({experiment.data for experiment in experiments} - {experiment.data for experiment in computable(experiments)}):
+    here = computable(experiments)
+    if left_out := sorted({experiment.data for experiment in experiments} - {experiment.data for experiment in here}):
         say(f"left out: {', '.join(left_out)}, which were made in bf16; this CPU is twenty times slower in it")
-    check_data(computable(experiments), store, options.data)
+    check_data(here, store, options.data)
     if options.jobs > 1:
         return run_in_several(options.jobs)
     if PARENT in os.environ:

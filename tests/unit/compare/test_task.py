@@ -25,3 +25,13 @@ def test_what_starts_fresh_gets_the_full_training_and_then_everybodys_fine_tunin
     assert fits == [(fit, distilled) for fit in recipes]
     task.finetune(task.control, distilled)
     assert fits[2:] == [(recipes[1], distilled)]
+
+
+def test_what_starts_fresh_is_fine_tuned_in_as_many_rounds_as_settings_say(problem, fits):
+    compress = problem.task.settings.compress
+    finetune = compress.finetune.model_copy(update={"rounds": 3})
+    settings = problem.task.settings.model_copy(update={"compress": compress.model_copy(update={"finetune": finetune})})
+    task = replace(problem.task, settings=settings)
+    task.train(task.fresh(), distilled=True)
+    once = task.fine_fit
+    assert [fit for fit, _ in fits[1:]] == [once, replace(once, seed=once.seed + 1), replace(once, seed=once.seed + 2)]
