@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 import torch
 
 from amtl.compare.harness import Job, Kept, Plan, contest
+from amtl.compare.methods import LATER
 from amtl.compare.results import Comparison, Outcome
 from amtl.compare.starts import Problem
 from amtl.errors import StageError
@@ -25,7 +27,7 @@ ProblemOf = Callable[[int], Problem]
 
 
 def run(problem_of: ProblemOf, plan: Plan, cache: Path, log: Callable[[str], None], workers: int = 1) -> Comparison:
-    """Run what the plan asks for and is not in the cache.
+    """Run what the plan asks for and is not in the cache; what methods have trained for each other goes when all is finished.
 
     Args:
         problem_of: makes, or reads, the problem of a seed.
@@ -45,6 +47,9 @@ def run(problem_of: ProblemOf, plan: Plan, cache: Path, log: Callable[[str], Non
         kept.write(problems[job.seed], job, outcome)
         found[job] = outcome
         progress.say(job, outcome)
+    for given in problems.values():
+        if given.task.trainings:
+            shutil.rmtree(given.task.trainings, ignore_errors=True)
     task = problems[plan.seeds[0]].task
     return Comparison(tuple(found[job] for job in jobs), dense_bytes(task.vocabulary.rows, task.config.dim))
 
@@ -63,20 +68,22 @@ class _Progress:
 
 
 def _outcomes(problem_of: ProblemOf, problems: Mapping[int, Problem], jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
-    """Finished runs as they come.
+    """Finished runs as they come, those of `LATER` when all others are finished.
 
     Raises:
         StageError: a worker was killed.
     """
+    phases = [[job for job in jobs if (job.method in LATER) == later] for later in (False, True)]
     if workers == 1 or len(jobs) < 2:
-        yield from ((job, contest(problems[job.seed], job)) for job in jobs)
+        yield from ((job, contest(problems[job.seed], job)) for phase in phases for job in phase)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
         try:
-            futures = {pool.submit(_contest_in_worker, problem_of, job): job for job in jobs}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            for phase in phases:
+                futures = {pool.submit(_contest_in_worker, problem_of, job): job for job in phase}
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
         except BrokenProcessPool:
             raise StageError("a worker was killed, for want of memory perhaps; finished runs are kept, --workers 1 needs less") from None
         finally:

@@ -33,6 +33,8 @@ from amtl.training.tuning import tuning_for
 
 CODE = ("amtl.data", "amtl.model", "amtl.training", "amtl.sizing", "amtl.packing", "amtl.release.evaluate")
 """Rooms, and a module, whose code decides what a training gives."""
+TRAININGS = "trainings"
+"""Folder, beside a problem's finished runs, of what its methods have trained and may take up."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def problem(
     if starts is None:
         starts = _trained(settings, data, log)
         _keep(starts, folder)
-    return Problem(Task(settings, data.vocabulary, data.train, data.validation, starts, device, _silent), data.test, key)
+    task = Task(settings, data.vocabulary, data.train, data.validation, starts, device, _silent, folder.parent / TRAININGS)
+    return Problem(task, data.test, key)
 
 
 def _trained(settings: Params, data: Data, log: Callable[[str], None]) -> Starts:

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -54,6 +55,32 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path, problem, c
     run(lambda seed: problem, PLAN, tmp_path, silent)
     assert 0 < before < 6
     assert len(counted) == 6
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_auto_waits_for_the_selectors_whose_trainings_it_takes_up(tmp_path, problem, counted, monkeypatch, workers):
+    plan = Plan(("auto", "fixed"), BUDGETS, (0,), "int8", "code")
+    monkeypatch.setattr(execution, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(execution, "_PROBLEMS", {})
+    run(lambda seed: problem, plan, tmp_path, silent, workers=workers)
+    assert sorted(counted[-2:]) == [("auto", 50), ("auto", 600)]
+
+
+def test_trainings_stay_while_runs_are_missing_and_go_with_the_last(tmp_path, problem, counted, monkeypatch):
+    folder = tmp_path / "trainings"
+    with_trainings = dataclasses.replace(problem, task=dataclasses.replace(problem.task, trainings=folder))
+    (folder / "int8-50").mkdir(parents=True)
+
+    def interrupt(task, budget, precision):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(harness.METHODS, "auto", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(lambda seed: with_trainings, PLAN, tmp_path, silent)
+    assert folder.exists()
+    run(lambda seed: with_trainings, PLAN, tmp_path, silent)
+    assert not folder.exists()
 
 
 def test_what_is_shown_is_what_was_asked_for_in_order(tmp_path, problem, counted):

@@ -79,6 +79,11 @@ def test_the_rotated_model_predicts_what_the_control_predicts(made):
     assert torch.allclose(rotated, control, atol=1e-4)
 
 
+def test_what_methods_train_for_each_other_lies_with_the_problem_s_starts(made):
+    problem, cache = made
+    assert problem.task.trainings == cache / problem.digest[:32] / "trainings"
+
+
 def test_models_of_a_task_are_copies(made):
     task = made[0].task
     with torch.no_grad():
