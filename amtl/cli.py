@@ -187,8 +187,8 @@ def retrain() -> None:
 @app.command(epilog='Example: amtl compare --budgets "10%,2%" --seeds 3')
 def compare(
     budgets: Annotated[
-        str, _option("--budgets", "Of the table file, as in compress.budget: shares of the dense table, or bytes.")
-    ] = "10%,2%",
+        str, _option("--budgets", "Shares of the dense table, or bytes; if none is given that of params.yaml, or 5% where it is auto.")
+    ] = "",
     methods: Annotated[str, _option("--methods", "Names, separated by commas, all if none is given; an unknown one lists them.")] = "",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of everything; three show the spread.")] = 1,
     precision: Annotated[str, _option("--precision", "fp32, fp16 or int8: how all methods write their numbers.")] = "int8",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from amtl.budgets import parse_budget
+from amtl.budgets import AUTO, parse_budget
 from amtl.compare.harness import Plan
 from amtl.compare.methods import ALL, known
 from amtl.compare.peers.fixed import width_bytes
@@ -18,6 +18,8 @@ from amtl.packing.layout import dense_bytes
 from amtl.params import Params
 
 PRECISIONS = ("fp32", "fp16", "int8")
+DEFAULT = "5%"
+"""The budget where params.yaml has `auto`, which no peer can find."""
 DECIDING = ("peers", "cold", "harness", "methods", "ours", "references", "starts", "task")
 """Modules of this room whose code decides a run's outcome."""
 QUICK_ROWS = 4_000
@@ -29,13 +31,13 @@ class Wishes:
     """The options of `amtl compare`.
 
     Attributes:
-        budgets: of the table, as in compress.budget, separated by commas.
+        budgets: of the table, as in compress.budget, separated by commas; empty: that of params.yaml.
         methods: names separated by commas; empty: all.
         seeds: how many, from train.seed on.
         quick: few rows, one epoch.
     """
 
-    budgets: str
+    budgets: str = ""
     methods: str = ""
     seeds: int = 1
     precision: str = "int8"
@@ -53,7 +55,7 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
     dim, seed = settings.train.dim, settings.train.seed
     return Plan(
         methods=known(_listed(wishes.methods) or ALL),
-        budgets=_budgets(wishes.budgets, dense_bytes(vocabulary.rows, dim)),
+        budgets=_budgets(wishes.budgets or _usual(settings.compress.budget), dense_bytes(vocabulary.rows, dim)),
         seeds=tuple(range(seed, seed + wishes.seeds)),
         precision=wishes.precision,
         code=digest_of([methods_digest(), settings.compress.tolerance.model_dump(mode="json")]),
@@ -87,14 +89,18 @@ def quick_data(data: Data) -> Data:
 
 
 def fixed_widths(vocabulary: Vocabulary, dim: int, precision: str) -> tuple[Budget, ...]:
-    """Tables of D, D / 2, D / 4, ... dimensions as budgets: between which widths does a fixed table begin to lose?"""
-    rows_F, widths = list(vocabulary.sizes.values()), [dim >> halvings for halvings in range(dim.bit_length())]
+    """Tables of D / 2, D / 4, ... 1 dimensions as budgets: between which widths does a fixed table begin to lose? D is the control."""
+    rows_F, widths = list(vocabulary.sizes.values()), [dim >> halvings for halvings in range(1, dim.bit_length())]
     return tuple(Budget(f"{WIDTH}{width}", width_bytes(rows_F, width, precision)) for width in widths)
 
 
 def methods_digest() -> str:
     """Hex SHA-256 of the code that decides a run's outcome."""
     return code_digest(*CODE, *(f"amtl.compare.{name}" for name in DECIDING))
+
+
+def _usual(budget: float | int | str) -> str:
+    return DEFAULT if budget == AUTO else str(budget)
 
 
 def _budgets(text: str, whole: int) -> tuple[Budget, ...]:

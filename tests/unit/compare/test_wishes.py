@@ -5,6 +5,7 @@ from toy import toy, with_settings
 
 from amtl.compare import wishes
 from amtl.compare.methods import ALL
+from amtl.compare.results import Budget
 from amtl.compare.starts import Data
 from amtl.compare.wishes import Wishes, fixed_widths, methods_digest, plan_of, quick_data, settings_of
 from amtl.errors import ParamsError
@@ -23,6 +24,14 @@ def test_budgets_are_shares_of_the_dense_table_or_bytes():
         ("5%", dense * 5 // 100),
         ("300", 300),
     ]
+
+
+@pytest.mark.parametrize(("budget", "label", "share"), [("30%", "30%", 0.3), (0.3, "0.3", 0.3), ("auto", "5%", 0.05)])
+def test_the_budget_is_that_of_params_yaml_unless_some_are_named(budget, label, share):
+    given = toy()
+    settings = given.settings.model_copy(update={"compress": given.settings.compress.model_copy(update={"budget": budget})})
+    dense = given.vocabulary.rows * 6 * 4
+    assert plan_of(Wishes(), settings, given.vocabulary).budgets == (Budget(label, int(dense * share)),)
 
 
 def test_all_methods_unless_some_are_named_and_seeds_from_the_workspaces_own():
@@ -58,8 +67,8 @@ def test_another_tolerance_makes_other_runs():
 
 def test_fixed_widths_halve():
     widths = fixed_widths(toy().vocabulary, 16, "fp32")
-    assert [budget.label for budget in widths] == [f"width {width}" for width in (16, 8, 4, 2, 1)]
-    assert [budget.bytes for budget in widths] == [toy().vocabulary.rows * width * 4 for width in (16, 8, 4, 2, 1)]
+    assert [budget.label for budget in widths] == [f"width {width}" for width in (8, 4, 2, 1)]
+    assert [budget.bytes for budget in widths] == [toy().vocabulary.rows * width * 4 for width in (8, 4, 2, 1)]
 
 
 def test_a_seeds_settings_search_for_all_selectors_and_quick_ones_train_little():
