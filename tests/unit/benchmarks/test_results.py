@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from outcomes import outcome
 from toy import toy
 
 from amtl.compare.peers import magnitude
@@ -368,3 +369,19 @@ def test_a_run_in_rounds_starts_from_what_one_round_made(monkeypatch, tmp_path):
     assert asked[0] == asked[1] == once.task.settings
     assert more.task.settings.compress.finetune.rounds == 3
     assert more.task.trainings != once.task.trainings
+
+
+def test_a_run_notes_the_figures_of_the_control_that_it_started_from(monkeypatch, tmp_path):
+    """Two machines may train two controls with one seed: each run is held against its own."""
+    aucs = {("first", "control"): 0.8, ("first", "rule"): 0.79, ("second", "control"): 0.7, ("second", "rule"): 0.71}
+    rows = SimpleNamespace(vocabulary=SimpleNamespace(rows=10))
+    contested = lambda given, job: outcome(job.method, seed=job.seed, auc=aucs[given.digest, job.method])  # noqa: E731
+    monkeypatch.setattr(measure, "_CONTROL", {})
+    monkeypatch.setattr(measure, "data_of", lambda *parts: rows)
+    monkeypatch.setattr(measure, "contest", contested)
+    for digest in ("first", "second"):
+        given = Problem(Task(toy().settings, *[None] * 6), None, digest)
+        monkeypatch.setattr(measure, "problem_of", lambda *parts, given=given: given)
+        run = measure.measure_method(plan.method(plan.FULL, 2, "frappe", 1, "rule", "int8", saved=0.98), measure.Place(tmp_path, tmp_path))
+        assert run["test"]["auc"] == aucs[digest, "rule"]
+        assert run["control"]["test"]["auc"] == run["control"]["validation"]["auc"] == aucs[digest, "control"]
