@@ -40,6 +40,8 @@ PRECISIONS = ("mixed", "int8")
 
 WIDTHS = (32, 16, 8, 4, 2)
 SAVINGS = (0.8, 0.95, 0.98)
+SHALLOW = 0.8
+"""The share at which the likely best meet on every data set: where little is cut, little is told."""
 AGAIN = (0.98,)
 """Shares of bytes saved at which further seeds meet: where the methods differ."""
 NEAR = 0.003
@@ -225,7 +227,7 @@ def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
     yield from (start(scope, name, seed, section=2) for name in scope.sets)
     for saved in sorted(peer_savings(scope, seed), key=FIRST.index):
         for name in scope.sets:
-            labels = contestants(scope, name, find)
+            labels = contestants(scope, name, find, saved)
             for label in (*OURS, *(labels if seed == 0 else (one for one in labels if is_near(scope, name, one, saved, find)))):
                 yield method(scope, 2, name, seed, label, "int8", saved=saved)
             if name in IN_ROUNDS and saved == IN_ROUNDS[name][1]:
@@ -237,11 +239,15 @@ def peer_savings(scope: Scope, seed: int = 0) -> tuple[float, ...]:
     return SAVINGS[1:2] if scope.quick else SAVINGS if seed == 0 else AGAIN
 
 
-def contestants(scope: Scope, name: str, find: Find) -> tuple[str, ...]:
-    """The methods that are run on a data set."""
+def contestants(scope: Scope, name: str, find: Find, saved: float | None = None) -> tuple[str, ...]:
+    """The methods that are run on a data set at a share saved; None: at any."""
     if scope.quick:
         return ("curvature", "rule", "fixed", "hashing")
-    return (*SELECTORS, *PEERS) if name in EVERY_PEER else tuple(dict.fromkeys((*CANDIDATES, *best_four(scope, find), COLD)))
+    return (
+        (*SELECTORS, *PEERS)
+        if name in EVERY_PEER and saved != SHALLOW
+        else tuple(dict.fromkeys((*CANDIDATES, *best_four(scope, find), COLD)))
+    )
 
 
 def is_near(scope: Scope, name: str, label: str, saved: float, find: Find) -> bool:
@@ -256,7 +262,8 @@ def best_four(scope: Scope, find: Find) -> tuple[str, ...]:
     """The four with the highest mean validation AUC where all were run (seed 0); a guess until the likely ones are finished."""
     means: dict[str, list[float | None]] = {}
     for label in (*SELECTORS, *PEERS):
-        runs = [find(method(scope, 2, name, 0, label, "int8", saved=saved)) for name in EVERY_PEER for saved in SAVINGS]
+        meetings = [(name, saved) for name in EVERY_PEER for saved in SAVINGS if saved != SHALLOW]
+        runs = [find(method(scope, 2, name, 0, label, "int8", saved=saved)) for name, saved in meetings]
         means[label] = [run["validation"]["auc"] if run and not run.get("failure") else None for run in runs]
     if any(auc is None for label in LIKELY_BEST for auc in means[label]):
         return LIKELY_BEST

@@ -72,7 +72,9 @@ def _cell(runs: Runs) -> str:
 
 
 def _none(scope: Scope, name: str, label: str, saved: float, find: Find) -> str:
-    """Why a cell has no figures: the method has no table that small, or was not run."""
+    """Why a cell has no figures: the method has no table that small, was not to be run, or was not run."""
+    if label not in (*OURS, *contestants(scope, name, find, saved)):
+        return NOT_ASKED
     runs = (find(method(scope, 2, name, seed, label, "int8", saved=saved)) for seed in range(scope.seeds))
     return NO_TABLE if any(run and run.get("failure") for run in runs) else NOT_RUN
 

@@ -102,6 +102,17 @@ def test_the_best_four_are_ranked_by_validation():
     assert plan.best_four(SCOPE, lambda run: None) == plan.LIKELY_BEST
 
 
+def test_every_peer_is_run_where_much_is_cut_and_the_best_four_where_little_is():
+    nothing = lambda run: None  # noqa: E731
+    assert set(plan.PEERS) < set(plan.contestants(plan.FULL, "ml-1m", nothing, 0.98)) == set(plan.contestants(plan.FULL, "ml-1m", nothing))
+    few = plan.contestants(plan.FULL, "ml-1m", nothing, plan.SHALLOW)
+    assert few == plan.contestants(plan.FULL, "anime", nothing, 0.98)
+    shallow = [
+        run.choice["method"] for run in plan.plan(plan.FULL, nothing) if run.data == "ml-1m" and run.choice.get("saved") == plan.SHALLOW
+    ]
+    assert shallow == [*plan.OURS, *few]
+
+
 def test_every_planned_run_is_there_once_and_methods_exist():
     from amtl.compare.methods import METHODS
 
