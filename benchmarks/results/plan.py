@@ -243,11 +243,9 @@ def contestants(scope: Scope, name: str, find: Find, saved: float | None = None)
     """The methods that are run on a data set at a share saved; None: at any."""
     if scope.quick:
         return ("curvature", "rule", "fixed", "hashing")
-    return (
-        (*SELECTORS, *PEERS)
-        if name in EVERY_PEER and saved != SHALLOW
-        else tuple(dict.fromkeys((*CANDIDATES, *best_four(scope, find), COLD)))
-    )
+    if name in EVERY_PEER and saved != SHALLOW:
+        return (*SELECTORS, *PEERS, COLD)
+    return tuple(dict.fromkeys((*CANDIDATES, *best_four(scope, find), COLD)))
 
 
 def is_near(scope: Scope, name: str, label: str, saved: float, find: Find) -> bool:

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from benchmarks.results.plan import Find, Scope, days_run, peer_savings
+from benchmarks.results.plan import COLD, Find, Scope, days_run, peer_savings
 from benchmarks.results.sections.days import differences
 from benchmarks.results.sections.peers import paired, runs_of
 from benchmarks.results.tables import NOT_RUN, listed, mean, percent, signed, standard_error, table
 
-RIVALS = ("curvature", "rule", "single-aml")
+PAIRS = (("twins", "curvature"), ("twins", "rule"), (COLD, "curvature"), (COLD, "rule"), ("twins", "single-aml"))
+"""Learned sizes, and what they are held against."""
+JUDGED = PAIRS[:4]
+"""The pairs of which a sentence says where learning wins: learned beside computed."""
 
 
 def values(scope: Scope, find: Find) -> str:
     """Learned beside computed sizes on every set and at every saving, and what that comes to."""
     cases = [(name, saved) for name in scope.sets for saved in peer_savings(scope)]
-    margins = {rival: {case: _margin(scope, *case, rival, find) for case in cases} for rival in RIVALS}
-    rows = [[name, percent(saved, 0), *(_written(margins[rival][name, saved]) for rival in RIVALS)] for name, saved in cases]
-    header = ["data", "bytes saved", *(f"twins beside {rival}" for rival in RIVALS)]
-    sentences = [_sentence(rival, margins[rival]) for rival in RIVALS[:2]]
+    margins = {pair: {case: _margin(scope, *case, *pair, find) for case in cases} for pair in PAIRS}
+    rows = [[name, percent(saved, 0), *(_written(margins[pair][name, saved]) for pair in PAIRS)] for name, saved in cases]
+    header = ["data", "bytes saved", *(f"{learned} beside {rival}" for learned, rival in PAIRS)]
+    sentences = [_sentence(*pair, margins[pair]) for pair in JUDGED]
     return f"{table(header, rows)}\n\n{' '.join(filter(None, [*sentences, _arriving(scope, find)]))}"
 
 
-def _margin(scope: Scope, name: str, saved: float, rival: str, find: Find) -> list[float]:
-    return paired(runs_of(scope, name, "twins", saved, find), runs_of(scope, name, rival, saved, find))
+def _margin(scope: Scope, name: str, saved: float, learned: str, rival: str, find: Find) -> list[float]:
+    return paired(runs_of(scope, name, learned, saved, find), runs_of(scope, name, rival, saved, find))
 
 
 def _written(margin: list[float]) -> str:
     return f"{signed(mean(margin))} (n={len(margin)})" if margin else NOT_RUN
 
 
-def _sentence(rival: str, margins: dict[tuple[str, float], list[float]]) -> str:
+def _sentence(learned: str, rival: str, margins: dict[tuple[str, float], list[float]]) -> str:
     found = {case: margin for case, margin in margins.items() if margin}
     wins = [f"{name} at {percent(saved, 0)}" for (name, saved), margin in found.items() if mean(margin) > standard_error(margin)]
-    return f"Beside {rival} the twins win in {len(wins)} of {len(found)} cases ({listed(wins)})." if found else ""
+    return f"Beside {rival} {learned} win in {len(wins)} of {len(found)} cases ({listed(wins)})." if found else ""
 
 
 def _arriving(scope: Scope, find: Find) -> str:
