@@ -191,7 +191,7 @@ def compare(
     ] = "",
     methods: Annotated[str, _option("--methods", "Names, separated by commas, all if none is given; an unknown one lists them.")] = "",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of everything; three show the spread.")] = 1,
-    precision: Annotated[str, _option("--precision", "fp32, fp16 or int8: how all methods write their numbers.")] = "int8",
+    precision: Annotated[str, _option("--precision", "fp32, fp16 or int8, for all; that of params.yaml, int8 where it is mixed.")] = "",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that share the runs, a core each.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="Few rows, one epoch: only to see that it works.")] = False,
     out: Annotated[Path, _option("--out", "Folder of report.html, results.csv and results.json.")] = Path("build/compare"),

@@ -32,15 +32,16 @@ def compare(settings: Params, wishes: Wishes, workers: int, out: Path) -> Recomm
         DataError: the rows cannot be judged by.
     """
     from amtl.compare import report
-    from amtl.compare.execution import run
+    from amtl.compare.execution import TAKES_UP, run
     from amtl.compare.starts import CODE
-    from amtl.compare.wishes import plan_of
+    from amtl.compare.wishes import methods_digest, plan_of
     from amtl.release.registry import log_params, stage_run
     from amtl.training.control import KEPT_DAYS
 
     data = Inputs(settings)
     plan = plan_of(wishes, settings, data.vocabulary)
-    found = run(functools.partial(problem_of_seed, settings, wishes.quick, code_digest(*CODE)), plan, KEPT, say, workers)
+    trainings = methods_digest() if TAKES_UP in plan.methods else ""
+    found = run(functools.partial(problem_of_seed, settings, wishes.quick, code_digest(*CODE), trainings), plan, KEPT, say, workers)
     prune(KEPT, (), KEPT_DAYS)
     comparison = replace(found, context=_context(settings, wishes, data), tolerance=settings.compress.tolerance)
     advice = report.write(comparison, out)
@@ -51,11 +52,12 @@ def compare(settings: Params, wishes: Wishes, workers: int, out: Path) -> Recomm
     return advice
 
 
-def problem_of_seed(settings: Params, quick: bool, code: str, seed: int) -> Problem:
+def problem_of_seed(settings: Params, quick: bool, code: str, trainings: str, seed: int) -> Problem:
     """A seed's problem; every seed is trained alike, from fresh weights, whatever the workspace's own table began from.
 
     Args:
         code: what stands for the code in the problem's digest.
+        trainings: what stands for the methods' code where they share trainings; empty: they do not.
 
     Raises:
         DataError: the validation or the test rows have labels of one kind only.
@@ -70,11 +72,12 @@ def problem_of_seed(settings: Params, quick: bool, code: str, seed: int) -> Prob
         if len(part.labels.unique()) < 2:
             more = "compare without --quick" if quick else "take a larger part of the events (events.split)"
             raise DataError(f"all {len(part):,} {name} rows have the same label, so they have no AUC; {more}")
-    return problem(settings_of(settings, seed, quick), data, KEPT, say, code=code)
+    return problem(settings_of(settings, seed, quick), data, KEPT, say, code=code, trainings=trainings)
 
 
 def _context(settings: Params, wishes: Wishes, data: Inputs) -> dict[str, Any]:
     """What the report says of data and settings."""
+    from amtl.compare.wishes import precision_of
     from amtl.training.control import BORN_AGAIN
 
     rows = {f"{name} rows": f"{len(part):,}" for name, part in data.parts("train", "validation", "test").items()}
@@ -83,7 +86,7 @@ def _context(settings: Params, wishes: Wishes, data: Inputs) -> dict[str, Any]:
         **rows,
         "table": f"{data.vocabulary.rows:,} rows of {settings.train.dim} dimensions",
         "backbone": settings.train.backbone,
-        "precision": wishes.precision,
+        "precision": precision_of(wishes, settings),
         "seeds": wishes.seeds,
         **({"quick": "few rows, one epoch"} if wishes.quick else {}),
         **({BORN_AGAIN: "the control, and tables at the sizes that were chosen"} if settings.compress.finetune.distillation else {}),

@@ -8,26 +8,29 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
 
 from amtl.compare.harness import Job, Kept, Plan, contest
-from amtl.compare.methods import LATER
 from amtl.compare.results import Comparison, Outcome
 from amtl.compare.starts import Problem
 from amtl.errors import StageError
+from amtl.packing.choice import AUTO
 from amtl.packing.layout import dense_bytes
 from amtl.processes import die_with
+
+TAKES_UP = "auto"
+"""Runs when its candidates at its budget are finished, and takes up what they have trained."""
 
 ProblemOf = Callable[[int], Problem]
 """A seed's problem. With several workers: a module's function, or a `functools.partial` of one, as it is sent to them."""
 
 
 def run(problem_of: ProblemOf, plan: Plan, cache: Path, log: Callable[[str], None], workers: int = 1) -> Comparison:
-    """Run what the plan asks for and is not in the cache; what methods have trained for each other goes when all is finished.
+    """Run what the plan asks for and is not in the cache; trainings that methods share go as soon as nobody needs them.
 
     Args:
         problem_of: makes, or reads, the problem of a seed.
@@ -39,19 +42,31 @@ def run(problem_of: ProblemOf, plan: Plan, cache: Path, log: Callable[[str], Non
     kept = Kept(cache, plan.code)
     jobs = plan.jobs()
     found = {job: outcome for job in jobs if (outcome := kept.read(problems[job.seed], job))}
-    missing = [job for job in jobs if job not in found]
+    missing = in_order([job for job in jobs if job not in found])
     if found:
         log(f"{len(found)} of {len(jobs)} runs are finished already")
     progress = _Progress(len(missing), workers, log)
     for job, outcome in _outcomes(problem_of, problems, missing, workers):
         kept.write(problems[job.seed], job, outcome)
+        if job.method == TAKES_UP:
+            _remove(problems[job.seed].task.trainings_at(job.precision, job.budget.bytes))
         found[job] = outcome
         progress.say(job, outcome)
     for given in problems.values():
-        if given.task.trainings:
-            shutil.rmtree(given.task.trainings, ignore_errors=True)
+        _remove(given.task.trainings)
     task = problems[plan.seeds[0]].task
     return Comparison(tuple(found[job] for job in jobs), dense_bytes(task.vocabulary.rows, task.config.dim))
+
+
+def in_order(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, what takes up trainings last of its seed and budget."""
+    places = {(job.seed, job.budget): place for place, job in reversed(list(enumerate(jobs)))}
+    return sorted(jobs, key=lambda job: (places[job.seed, job.budget], job.method == TAKES_UP))
+
+
+def _remove(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Progress:
@@ -68,26 +83,40 @@ class _Progress:
 
 
 def _outcomes(problem_of: ProblemOf, problems: Mapping[int, Problem], jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
-    """Finished runs as they come, those of `LATER` when all others are finished.
+    """Finished runs as they come.
 
     Raises:
         StageError: a worker was killed.
     """
-    phases = [[job for job in jobs if (job.method in LATER) == later] for later in (False, True)]
     if workers == 1 or len(jobs) < 2:
-        yield from ((job, contest(problems[job.seed], job)) for phase in phases for job in phase)
+        yield from ((job, contest(problems[job.seed], job)) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
         try:
-            for phase in phases:
-                futures = {pool.submit(_contest_in_worker, problem_of, job): job for job in phase}
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
+            yield from _in_pool(pool, workers, problem_of, jobs)
         except BrokenProcessPool:
             raise StageError("a worker was killed, for want of memory perhaps; finished runs are kept, --workers 1 needs less") from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_pool(pool: Executor, workers: int, problem_of: ProblemOf, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+    """As many at a time as there are workers, the first ones that need not wait."""
+    waiting, running = list(jobs), dict[Future[Outcome], Job]()
+    while waiting or running:
+        unfinished = [*waiting, *running.values()]
+        for job in [job for job in waiting if not _waits(job, unfinished)][: workers - len(running)]:
+            waiting.remove(job)
+            running[pool.submit(_contest_in_worker, problem_of, job)] = job
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(future), future.result()
+
+
+def _waits(job: Job, unfinished: Sequence[Job]) -> bool:
+    """Whether a candidate whose trainings a job takes up is not finished."""
+    place = (job.seed, job.budget)
+    return job.method == TAKES_UP and any(other.method in AUTO and (other.seed, other.budget) == place for other in unfinished)
 
 
 def _begin_worker(parent: int) -> None:

@@ -32,9 +32,6 @@ PRECISIONS = {BASE: "fp32", CONTROL: "fp32", LOGISTIC: "fp32", AUTO_MIXED: "mixe
 OF_OWN_SIZE = {*REFERENCES, PAPER}
 """What no budget can be given to."""
 
-LATER = {"auto"}
-"""Methods that are run when all others are finished: they take up the trainings that selectors made at the same budget."""
-
 WIDENED = "fixed-distilled"
 """The method that is also run at widths of its own."""
 

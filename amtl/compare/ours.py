@@ -45,7 +45,8 @@ def _by_selectors(selectors: tuple[str, ...], own: str | None, task: Task, budge
     assert found.front is not None, "a task's front is never absent"
     goal = Goal(task.judge(found.model), compress.tolerance)
     table = Table.of(settings, found.model, found.front, task.vocabulary, task.tuning, goal)
-    choice = best_cut(table, selectors, budget, task.trainings and task.trainings / f"{compress.precision}-{budget}")
+    shared = own is None and set(selectors) <= set(AUTO)
+    choice = best_cut(table, selectors, budget, task.trainings_at(precision, budget) if shared else None)
     chosen = {"chosen": choice.cut.name} if len(selectors) > 1 or choice.cut.born_again else {}
     return _served(choice.cut, {**chosen, "tuned": bool(choice.cut.history), "steps": choice.cut.steps})
 

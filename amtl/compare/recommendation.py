@@ -96,7 +96,9 @@ def _how(best: Row, rows: Sequence[Row], comparison: Comparison) -> str:
     if not ours:
         return ""
     nearest = _best(ours)
-    return f"; of the tables that amtl builds, {named(nearest)} comes nearest: {nearest.bytes:,} bytes, {_settings(nearest)}{again}"
+    cost = f"validation AUC {-nearest.validation_auc_lost:+z.4f}, log loss {nearest.validation_logloss_gained:+z.4f}"
+    loses = "" if nearest.loses_nothing else f" but loses something ({cost}; more --budgets may find one that does not)"
+    return f"; of the tables that amtl builds, {named(nearest)} comes nearest{loses}: {nearest.bytes:,} bytes, {_settings(nearest)}{again}"
 
 
 def _settings(row: Row) -> str:

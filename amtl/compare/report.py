@@ -112,7 +112,8 @@ COLUMNS = ("method", "precision", "bytes", "saved", "AUC", "log loss", "AUC lost
 NOTE = (
     "Test rows, scored once; mean and standard deviation over seeds. Bytes are all that stands in for the table, metadata included. "
     "What is lost is against the control: the best full-width table on validation: as trained, fine-tuned, distilled, or born again. "
-    "No loss: AUC lost at most {auc} and log loss gained at most {logloss}, on test and on validation."
+    "No loss: AUC lost at most {auc} and log loss gained at most {logloss}, on test and on validation. "
+    "Seconds are of the run itself: auto takes up what selectors have trained at its budget."
 )
 CAPTION = (
     "Test rows, mean and standard deviation over seeds. Solid: what the pipeline chooses by itself. Points that are far off are left out."

@@ -34,7 +34,7 @@ class Outcome:
         bytes: of everything that stands in for the table; None where the method has no table that small.
         validation: auc, logloss, score; what choices are made by.
         test: auc, logloss, calibration; scored once, when everything is decided.
-        seconds: of the whole run.
+        seconds: of the run, without trainings that it took up from others.
         details: of the method.
         failure: why there is no table; empty where there is one.
     """

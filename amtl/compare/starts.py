@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ from amtl.training.tuning import tuning_for
 CODE = ("amtl.data", "amtl.model", "amtl.training", "amtl.sizing", "amtl.packing", "amtl.release.evaluate")
 """Rooms, and a module, whose code decides what a training gives."""
 TRAININGS = "trainings"
-"""Folder, beside a problem's finished runs, of what its methods have trained and may take up."""
+"""How folders begin, beside a problem's finished runs, of what its methods have trained and may take up."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def problem(
     log: Callable[[str], None],
     *,
     code: str,
+    trainings: str = "",
 ) -> Problem:
     """The problem of `settings.train.seed`; what it starts from is trained, or read from the cache.
 
@@ -76,15 +78,19 @@ def problem(
         cache: folder; the starts of a problem lie in a folder named by its digest.
         log: takes lines of progress of what is trained here.
         code: what stands for the code in the digest.
+        trainings: what stands for the methods' code in the name of the folder of what they train for each other; empty: there is none.
     """
     trained = settings.model_dump(mode="json", include={"events", "train", "search"})
     key = digest_of([trained, settings.compress.finetune.model_dump(mode="json"), data.digest, code])
     folder, device = cache / key[:32] / "starts", pick_device(settings.train.device)
     starts = _kept(folder)
     if starts is None:
+        for old in folder.parent.glob(f"{TRAININGS}-*"):
+            shutil.rmtree(old, ignore_errors=True)
         starts = _trained(settings, data, log)
         _keep(starts, folder)
-    task = Task(settings, data.vocabulary, data.train, data.validation, starts, device, _silent, folder.parent / TRAININGS)
+    shared = folder.parent / f"{TRAININGS}-{trainings[:16]}" if trainings else None
+    task = Task(settings, data.vocabulary, data.train, data.validation, starts, device, _silent, shared)
     return Problem(task, data.test, key)
 
 

@@ -71,6 +71,7 @@ class Task:
         starts: what was trained before the methods begin.
         log: takes one line of progress.
         trainings: folder for checkpoints of trainings that several methods make, so that they are made once; None: each makes its own.
+            Two runs at once must not make the same.
     """
 
     settings: Params
@@ -137,6 +138,10 @@ class Task:
         """What the product's own functions fine-tune and judge with: `fine_fit` on these rows."""
         parts = self.training_rows, self.validation_rows, self.unknown_rows_F, self.device, self.log
         return Tuning(self.fine_fit, *parts, fresh_of(self.settings, self.vocabulary.rows))
+
+    def trainings_at(self, precision: str, budget: int) -> Path | None:
+        """The folder in `trainings` of one budget in bytes."""
+        return self.trainings and self.trainings / f"{precision}-{budget}"
 
     def fresh(self, dim: int | None = None) -> CTRModel:
         """An untrained model of a width (None: full), its initial weights decided by the seed."""

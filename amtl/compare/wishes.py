@@ -34,13 +34,14 @@ class Wishes:
         budgets: of the table, as in compress.budget, separated by commas; empty: that of params.yaml.
         methods: names separated by commas; empty: all.
         seeds: how many, from train.seed on.
+        precision: empty: that of params.yaml, int8 where that is mixed.
         quick: few rows, one epoch.
     """
 
     budgets: str = ""
     methods: str = ""
     seeds: int = 1
-    precision: str = "int8"
+    precision: str = ""
     quick: bool = False
 
 
@@ -50,17 +51,29 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
     Raises:
         ParamsError: a budget cannot be read, or a method or the precision is not known.
     """
-    if wishes.precision not in PRECISIONS:
-        raise ParamsError(f"--precision: {wishes.precision} is none of {', '.join(PRECISIONS)}, which all methods can write")
+    precision = precision_of(wishes, settings)
     dim, seed = settings.train.dim, settings.train.seed
     return Plan(
         methods=known(_listed(wishes.methods) or ALL),
         budgets=_budgets(wishes.budgets or _usual(settings.compress.budget), dense_bytes(vocabulary.rows, dim)),
         seeds=tuple(range(seed, seed + wishes.seeds)),
-        precision=wishes.precision,
+        precision=precision,
         code=digest_of([methods_digest(), settings.compress.tolerance.model_dump(mode="json")]),
-        widths=fixed_widths(vocabulary, dim, wishes.precision),
+        widths=fixed_widths(vocabulary, dim, precision),
     )
+
+
+def precision_of(wishes: Wishes, settings: Params) -> str:
+    """What all methods write their numbers in.
+
+    Raises:
+        ParamsError: not all can.
+    """
+    usual = settings.compress.precision
+    precision = wishes.precision or (usual if usual in PRECISIONS else PRECISIONS[-1])
+    if precision not in PRECISIONS:
+        raise ParamsError(f"--precision: {precision} is none of {', '.join(PRECISIONS)}, which all methods can write")
+    return precision
 
 
 def settings_of(settings: Params, seed: int, quick: bool) -> Params:
@@ -89,8 +102,8 @@ def quick_data(data: Data) -> Data:
 
 
 def fixed_widths(vocabulary: Vocabulary, dim: int, precision: str) -> tuple[Budget, ...]:
-    """Tables of D / 2, D / 4, ... 1 dimensions as budgets: between which widths does a fixed table begin to lose? D is the control."""
-    rows_F, widths = list(vocabulary.sizes.values()), [dim >> halvings for halvings in range(1, dim.bit_length())]
+    """Tables of D, D / 2, D / 4, ... dimensions as budgets: where does a fixed table begin to lose? D in fp32 is the control."""
+    rows_F, widths = list(vocabulary.sizes.values()), [dim >> halvings for halvings in range(precision == "fp32", dim.bit_length())]
     return tuple(Budget(f"{WIDTH}{width}", width_bytes(rows_F, width, precision)) for width in widths)
 
 
@@ -100,17 +113,27 @@ def methods_digest() -> str:
 
 
 def _usual(budget: float | int | str) -> str:
-    return DEFAULT if budget == AUTO else str(budget)
+    """The budget of params.yaml as one would write it."""
+    if budget == AUTO:
+        return DEFAULT
+    if isinstance(budget, float):
+        return f"{100 * budget:g}%" if budget <= 1 else str(int(budget))
+    return str(budget)
 
 
 def _budgets(text: str, whole: int) -> tuple[Budget, ...]:
+    """What is listed; of budgets that come to the same bytes the first."""
     labels = _listed(text)
     if not labels:
         raise ParamsError('--budgets: there is none; give some, e.g. "20%,5%"')
     try:
-        return tuple(Budget(label, parse_budget(label, whole)) for label in labels)
+        budgets = [Budget(label, parse_budget(label, whole)) for label in labels]
     except ValueError as error:
         raise ParamsError(f"--budgets: {error}") from None
+    first: dict[int, Budget] = {}
+    for budget in budgets:
+        first.setdefault(budget.bytes, budget)
+    return tuple(first.values())
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ random state travels with the checkpoint, so a resumed run ends bit-equal to an 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from amtl.data.batches import Batch
 from amtl.data.dataset import Rows
-from amtl.errors import ParamsError
+from amtl.errors import DataError, ParamsError
 from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.release.evaluate import score
 from amtl.training import checkpoint
@@ -273,6 +274,8 @@ class Trainer:
     def _save(self, rows: int) -> None:
         if self.resume is None:
             return
+        if not math.isfinite(self.progress.loss_sum):
+            raise DataError("the loss is no number any more; training diverged, lower train.learning_rate")
         steps_an_epoch = -(-rows // self.settings.batch_size)
         tensors = {
             **{f"model.{name}": tensor for name, tensor in weights_of(self.model).items()},

@@ -11,9 +11,9 @@ from amtl.files import publish_text
 from benchmarks import settings
 from benchmarks.results.drawing import front
 from benchmarks.results.experiment import Result, Store
-from benchmarks.results.plan import CANDIDATES, NEAR, TOLERANCE, Find, Scope, plan
+from benchmarks.results.plan import CANDIDATES, EVERY_PEER, NEAR, SHALLOW, TOLERANCE, Find, Scope, plan
 from benchmarks.results.sections import baselines, days, learning, no_loss, paper, peers
-from benchmarks.results.tables import NOISE, listed, table
+from benchmarks.results.tables import NOISE, listed, percent, table
 
 TEMPLATE = Path(__file__).parent / "page.md.j2"
 
@@ -39,6 +39,8 @@ def text(scope: Scope, find: Find) -> str:
         tolerance=TOLERANCE,
         noise=NOISE,
         near=NEAR,
+        every_peer=listed(EVERY_PEER),
+        shallow=percent(SHALLOW, 0),
         candidates=listed(CANDIDATES),
         head=_head(scope, find),
         no_loss=no_loss.values(scope, find),

@@ -41,7 +41,7 @@ PRECISIONS = ("mixed", "int8")
 WIDTHS = (32, 16, 8, 4, 2)
 SAVINGS = (0.8, 0.95, 0.98)
 SHALLOW = 0.8
-"""The share at which the likely best meet on every data set: where little is cut, little is told."""
+"""The share at which only `auto`'s candidates, the best four and the cold twins meet, as on most sets at any: little cut tells little."""
 AGAIN = (0.98,)
 """Shares of bytes saved at which further seeds meet: where the methods differ."""
 NEAR = 0.003
@@ -223,7 +223,7 @@ def best(step: Iterable[Experiment], find: Find) -> Experiment | None:
 
 
 def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
-    """Section 2: every method at equal bytes and equal precision; on most sets the best four of them; and ours with mixed bits."""
+    """Section 2: the contestants at equal bytes and equal precision, and ours with mixed bits."""
     yield from (start(scope, name, seed, section=2) for name in scope.sets)
     for saved in sorted(peer_savings(scope, seed), key=FIRST.index):
         for name in scope.sets:
@@ -235,7 +235,7 @@ def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
 
 
 def peer_savings(scope: Scope, seed: int = 0) -> tuple[float, ...]:
-    """Shares of bytes saved at which all methods meet; with further seeds, those at which they differ."""
+    """Shares of bytes saved at which contestants meet; with further seeds, those at which they differ."""
     return SAVINGS[1:2] if scope.quick else SAVINGS if seed == 0 else AGAIN
 
 

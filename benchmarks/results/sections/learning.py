@@ -1,11 +1,11 @@
-"""Where learned sizes win: the twins beside the computed sizes, wherever both were run, and on values that are new."""
+"""Where learned sizes win: the twins, warm and cold, beside computed sizes, wherever both were run, and on values that are new."""
 
 from __future__ import annotations
 
-from benchmarks.results.plan import COLD, Find, Scope, days_run, peer_savings
+from benchmarks.results.plan import COLD, Find, Scope, contestants, days_run, peer_savings
 from benchmarks.results.sections.days import differences
 from benchmarks.results.sections.peers import paired, runs_of
-from benchmarks.results.tables import NOT_RUN, listed, mean, percent, signed, standard_error, table
+from benchmarks.results.tables import NOT_ASKED, NOT_RUN, listed, mean, percent, signed, standard_error, table
 
 PAIRS = (("twins", "curvature"), ("twins", "rule"), (COLD, "curvature"), (COLD, "rule"), ("twins", "single-aml"))
 """Learned sizes, and what they are held against."""
@@ -17,7 +17,9 @@ def values(scope: Scope, find: Find) -> str:
     """Learned beside computed sizes on every set and at every saving, and what that comes to."""
     cases = [(name, saved) for name in scope.sets for saved in peer_savings(scope)]
     margins = {pair: {case: _margin(scope, *case, *pair, find) for case in cases} for pair in PAIRS}
-    rows = [[name, percent(saved, 0), *(_written(margins[pair][name, saved]) for pair in PAIRS)] for name, saved in cases]
+    asked = {case: contestants(scope, case[0], find, case[1]) for case in cases}
+    written = {case: [_written(margins[pair][case], set(pair) <= {*asked[case]}) for pair in PAIRS] for case in cases}
+    rows = [[name, percent(saved, 0), *written[name, saved]] for name, saved in cases]
     header = ["data", "bytes saved", *(f"{learned} beside {rival}" for learned, rival in PAIRS)]
     sentences = [_sentence(*pair, margins[pair]) for pair in JUDGED]
     return f"{table(header, rows)}\n\n{' '.join(filter(None, [*sentences, _arriving(scope, find)]))}"
@@ -27,8 +29,8 @@ def _margin(scope: Scope, name: str, saved: float, learned: str, rival: str, fin
     return paired(runs_of(scope, name, learned, saved, find), runs_of(scope, name, rival, saved, find))
 
 
-def _written(margin: list[float]) -> str:
-    return f"{signed(mean(margin))} (n={len(margin)})" if margin else NOT_RUN
+def _written(margin: list[float], asked: bool) -> str:
+    return f"{signed(mean(margin))} (n={len(margin)})" if margin else NOT_RUN if asked else NOT_ASKED
 
 
 def _sentence(learned: str, rival: str, margins: dict[tuple[str, float], list[float]]) -> str:

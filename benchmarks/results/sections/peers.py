@@ -80,7 +80,7 @@ def _none(scope: Scope, name: str, label: str, saved: float, find: Find) -> str:
 
 
 def verdict(found: dict[tuple[str, float], Runs], labels: Sequence[str], saved: float) -> str:
-    """Whether `auto` is at or above every peer's mean AUC at a saving, and its own candidates'; ties within one standard error count."""
+    """Whether `auto` is at or above the mean AUC of all others at a saving, and of its candidates; ties within one standard error count."""
     ours = found[AUTO, saved]
     margins = {label: margin for label in labels if label not in OURS and (margin := paired(ours, found[label, saved]))}
     rivals = {label: margin for label, margin in margins.items() if label not in CANDIDATES}
@@ -92,7 +92,7 @@ def verdict(found: dict[tuple[str, float], Runs], labels: Sequence[str], saved: 
         return f"At {percent(saved, 0)} `auto` is **behind {ahead}**.{missed}"
     closest = min(rivals, key=lambda label: mean(rivals[label]))
     nearest = f"the nearest is {closest} ({signed(mean(rivals[closest]))} AUC)"
-    return f"At {percent(saved, 0)} `auto` is at or above all {len(rivals)} peers; {nearest}.{missed}"
+    return f"At {percent(saved, 0)} `auto` is at or above all {len(rivals)} others; {nearest}.{missed}"
 
 
 def _ahead(margins: dict[str, list[float]]) -> str:

@@ -18,7 +18,7 @@ from benchmarks.results import __main__ as command
 from benchmarks.results import estimate, measure, page, plan, runner
 from benchmarks.results.days import PORTIONS, Portions, like_frequent
 from benchmarks.results.experiment import Experiment, Store
-from benchmarks.results.sections import no_loss, paper, peers
+from benchmarks.results.sections import learning, no_loss, paper, peers
 
 SCOPE = plan.Scope(sets=("ml-1m",), day_sets=(), seeds=2, min_counts=(1,))
 MACHINE = {"processor": "a", "cores": "2", "python": "3.11", "torch": "2", "date": "2026-01-02", "gpu": "none"}
@@ -100,6 +100,8 @@ def test_the_best_four_are_ranked_by_validation():
     find = Finished(lambda run: _method(validation=0.001 * ranks[run.choice["method"]]))
     assert plan.best_four(SCOPE, find) == plan.PEERS[:4]
     assert plan.best_four(SCOPE, lambda run: None) == plan.LIKELY_BEST
+    deep = Finished(lambda run: None if run.choice["saved"] == plan.SHALLOW else _method(validation=0.001 * ranks[run.choice["method"]]))
+    assert plan.best_four(SCOPE, deep) == plan.PEERS[:4]
 
 
 def test_every_peer_is_run_where_much_is_cut_and_the_best_four_where_little_is():
@@ -160,7 +162,7 @@ def test_a_candidate_that_was_not_chosen_and_is_better_on_test_is_named():
     by_auc = {peers.AUTO: 0.8, "mde": 0.7, "twins": 0.81, "rule": 0.79}
     found = {(label, 0.9): {0: {"test": {"auc": auc}}} for label, auc in by_auc.items()}
     said = peers.verdict(found, list(by_auc), 0.9)
-    assert "at or above all 1 peers; the nearest is mde" in said
+    assert "at or above all 1 others; the nearest is mde" in said
     assert "Of its own candidates twins (+0.0100 AUC) would have been better." in said
 
 
@@ -396,3 +398,20 @@ def test_a_run_notes_the_figures_of_the_control_that_it_started_from(monkeypatch
         run = measure.measure_method(plan.method(plan.FULL, 2, "frappe", 1, "rule", "int8", saved=0.98), measure.Place(tmp_path, tmp_path))
         assert run["test"]["auc"] == aucs[digest, "rule"]
         assert run["control"]["test"]["auc"] == run["control"]["validation"]["auc"] == aucs[digest, "control"]
+
+
+def test_a_cell_says_whether_a_run_is_missing_or_not_asked_for():
+    nothing = lambda run: None  # noqa: E731
+    rows = [[cell.strip(" |*") for cell in line.split(" | ")] for line in peers.values(SCOPE, nothing).splitlines()]
+    cells = {row[0]: row[1:] for row in rows}
+    assert cells["mde"] == ["-", "not run", "not run"]
+    assert cells["rule"] == ["not run"] * 3
+
+
+def test_where_learning_wins_has_the_cold_twins():
+    aucs = {"twins-cold": 0.01, "rule": 0.0}
+    scope = replace(SCOPE, sets=("anime",))
+    find = Finished(lambda run: _method(0.0, -aucs[run.choice["method"]]) if run.choice.get("method") in aucs else None)
+    text = learning.values(scope, find)
+    assert "Beside rule twins-cold win in 3 of 3 cases (anime at 80%, anime at 95% and anime at 98%)" in text
+    assert text.splitlines()[2].split(" | ")[-3:] == ["not run", "+0.0100 (n=1)", "- |"]

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.reduction import ForkingPickler
@@ -15,6 +16,7 @@ from amtl.compare.results import Budget
 from amtl.compare.task import Contender
 from amtl.comparison import problem_of_seed
 from amtl.errors import StageError
+from amtl.packing.choice import AUTO
 
 BUDGETS = (Budget("60%", 600), Budget("5%", 50))
 PLAN = Plan(("fixed", "auto"), BUDGETS, (0,), "int8", "code")
@@ -57,28 +59,44 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path, problem, c
     assert len(counted) == 6
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_auto_waits_for_the_selectors_whose_trainings_it_takes_up(tmp_path, problem, counted, monkeypatch, workers):
-    plan = Plan(("auto", "fixed"), BUDGETS, (0,), "int8", "code")
+@pytest.mark.parametrize("workers", [1, 3])
+def test_auto_begins_when_the_selectors_whose_trainings_it_takes_up_are_finished(tmp_path, problem, monkeypatch, workers):
+    events, early = [], threading.Barrier(workers - 1) if workers > 1 else None
+
+    def method(name, task, budget, precision):
+        if early and name in AUTO[: workers - 1] and budget == BUDGETS[0].bytes:
+            early.wait()  # selectors of the first budget, at the same time: nothing that takes them up has a worker
+        events.append(("begun", name, budget))
+        made = Contender(task.base, budget, {})
+        events.append(("finished", name, budget))
+        return made
+
+    for name in ("base", "control", "auto", *AUTO):
+        monkeypatch.setitem(harness.METHODS, name, functools.partial(method, name))
     monkeypatch.setattr(execution, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))
     monkeypatch.setattr(execution, "_PROBLEMS", {})
-    run(lambda seed: problem, plan, tmp_path, silent, workers=workers)
-    assert sorted(counted[-2:]) == [("auto", 50), ("auto", 600)]
+    run(lambda seed: problem, Plan(("auto", *AUTO), BUDGETS, (0,), "int8", "code"), tmp_path, silent, workers=workers)
+    for budget in BUDGETS:
+        before = events[: events.index(("begun", "auto", budget.bytes))]
+        assert {("finished", name, budget.bytes) for name in AUTO} <= set(before)
 
 
-def test_trainings_stay_while_runs_are_missing_and_go_with_the_last(tmp_path, problem, counted, monkeypatch):
+def test_trainings_go_when_auto_has_taken_them_up_and_all_with_the_last_run(tmp_path, problem, counted, monkeypatch):
     folder = tmp_path / "trainings"
     with_trainings = dataclasses.replace(problem, task=dataclasses.replace(problem.task, trainings=folder))
-    (folder / "int8-50").mkdir(parents=True)
+    for budget in BUDGETS:
+        (folder / f"int8-{budget.bytes}").mkdir(parents=True)
 
-    def interrupt(task, budget, precision):
-        raise KeyboardInterrupt
+    def interrupt_at_the_second(task, budget, precision):
+        if budget == BUDGETS[1].bytes:
+            raise KeyboardInterrupt
+        return Contender(task.base, budget, {})
 
     with monkeypatch.context() as patch:
-        patch.setitem(harness.METHODS, "auto", interrupt)
+        patch.setitem(harness.METHODS, "auto", interrupt_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             run(lambda seed: with_trainings, PLAN, tmp_path, silent)
-    assert folder.exists()
+    assert [left.name for left in folder.iterdir()] == ["int8-50"]
     run(lambda seed: with_trainings, PLAN, tmp_path, silent)
     assert not folder.exists()
 
@@ -149,7 +167,7 @@ def test_a_worker_that_was_killed_is_told_in_one_line(tmp_path, problem, counted
 
 def test_runs_can_be_sent_to_other_processes(problem):
     settings = problem.task.settings
-    for thing in (functools.partial(problem_of_seed, settings, True, "code"), PLAN.jobs()[0], outcome("rule")):
+    for thing in (functools.partial(problem_of_seed, settings, True, "code", "methods"), PLAN.jobs()[0], outcome("rule")):
         sent = ForkingPickler.loads(ForkingPickler.dumps(thing))
         assert repr(sent) == repr(thing)
 

@@ -7,6 +7,7 @@ from amtl.compare.cold import cold_twins
 from amtl.compare.methods import METHODS, OURS
 from amtl.compare.ours import by_selectors, paper
 from amtl.errors import BudgetError
+from amtl.packing.choice import AUTO
 from amtl.training.loop import Trainer
 
 
@@ -48,6 +49,27 @@ def test_the_published_layer_has_a_size_of_its_own(problem):
     made = paper(problem.task, 0, "int8")
     assert made.bytes > 0
     assert {"sizes", "sizes_at_initialisation"} <= set(made.details)
+
+
+def test_auto_trains_nothing_that_its_candidates_have_trained_and_comes_to_the_same(problem, tmp_path, monkeypatch):
+    alone = OURS["auto"](problem.task, half_of(problem.task), "int8")
+    steps, real = [], Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda self, batch: steps.append(1) or real(self, batch))
+    task = replace(problem.task, trainings=tmp_path)
+    for name in AUTO:
+        OURS[name](task, half_of(task), "int8")
+    before = len(steps)
+    shared = OURS["auto"](task, half_of(task), "int8")
+    assert 0 < before == len(steps)
+    assert task.judge(shared.model) == task.judge(alone.model)
+    assert shared.details == alone.details
+
+
+def test_only_auto_and_its_candidates_leave_trainings(problem, tmp_path):
+    task = replace(problem.task, trainings=tmp_path / "trainings")
+    for name in ("uniform", "auto-mixed"):
+        OURS[name](task, half_of(task), "int8")
+    assert not task.trainings.exists()
 
 
 def test_trainings_that_methods_share_are_made_once(problem, tmp_path, monkeypatch):

@@ -110,6 +110,11 @@ def test_a_peer_that_wins_is_named_beside_the_best_that_can_be_built():
     assert "rule at 20% in int8 comes nearest: 190 bytes, set search.sizes: rule, compress.budget: 20%" in advice.sentence
 
 
+def test_a_table_of_ours_that_loses_something_is_not_advised_without_saying_so():
+    advice = advice_on(outcome("hashing", "5%", 50, bytes=50), outcome("rule", "5%", 50, bytes=49, auc=0.79, logloss=0.42))
+    assert "comes nearest but loses something (validation AUC -0.0100, log loss +0.0200; more --budgets may find" in advice.sentence
+
+
 def test_where_all_lose_the_one_that_loses_least_is_named_with_its_cost():
     advice = advice_on(outcome("rule", "20%", 200, auc=0.79, logloss=0.41), outcome("auto", "5%", 50, auc=0.70, chosen="rule"))
     assert not advice.lossless

@@ -79,9 +79,18 @@ def test_the_rotated_model_predicts_what_the_control_predicts(made):
     assert torch.allclose(rotated, control, atol=1e-4)
 
 
-def test_what_methods_train_for_each_other_lies_with_the_problem_s_starts(made):
-    problem, cache = made
-    assert problem.task.trainings == cache / problem.digest[:32] / "trainings"
+def test_what_methods_train_for_each_other_lies_beside_the_starts_and_goes_with_them(given, made):
+    first, cache = made
+    assert first.task.trainings is None
+    shared = problem(*given, cache, silent, code="1", trainings="methods")
+    assert shared.digest == first.digest
+    assert shared.task.trainings == cache / first.digest[:32] / "trainings-methods"
+    shared.task.trainings.mkdir()
+    problem(*given, cache, silent, code="1", trainings="methods")
+    assert shared.task.trainings.exists()
+    (cache / first.digest[:32] / "starts" / "manifest.json").unlink()
+    problem(*given, cache, silent, code="1", trainings="methods")
+    assert not shared.task.trainings.exists()
 
 
 def test_models_of_a_task_are_copies(made):

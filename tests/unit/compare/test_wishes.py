@@ -26,12 +26,30 @@ def test_budgets_are_shares_of_the_dense_table_or_bytes():
     ]
 
 
-@pytest.mark.parametrize(("budget", "label", "share"), [("30%", "30%", 0.3), (0.3, "0.3", 0.3), ("auto", "5%", 0.05)])
+@pytest.mark.parametrize(("budget", "label", "share"), [("30%", "30%", 0.3), (0.3, "30%", 0.3), ("auto", "5%", 0.05)])
 def test_the_budget_is_that_of_params_yaml_unless_some_are_named(budget, label, share):
     given = toy()
     settings = given.settings.model_copy(update={"compress": given.settings.compress.model_copy(update={"budget": budget})})
     dense = given.vocabulary.rows * 6 * 4
     assert plan_of(Wishes(), settings, given.vocabulary).budgets == (Budget(label, int(dense * share)),)
+
+
+def test_a_budget_in_bytes_is_written_in_full():
+    given = toy()
+    settings = given.settings.model_copy(update={"compress": given.settings.compress.model_copy(update={"budget": 4e7})})
+    assert plan_of(Wishes(), settings, given.vocabulary).budgets == (Budget("40000000", 40_000_000),)
+
+
+def test_budgets_that_come_to_the_same_bytes_are_one():
+    """Two runs of one method at one size would train in one folder."""
+    assert [budget.label for budget in plan(budgets="0.05,20%,5%,5.0%").budgets] == ["0.05", "20%"]
+
+
+@pytest.mark.parametrize(("usual", "wish", "precision"), [("fp16", "", "fp16"), ("mixed", "", "int8"), ("fp16", "fp32", "fp32")])
+def test_the_precision_is_that_of_params_yaml_where_all_can_write_it(usual, wish, precision):
+    given = toy()
+    settings = given.settings.model_copy(update={"compress": given.settings.compress.model_copy(update={"precision": usual})})
+    assert plan_of(Wishes(precision=wish), settings, given.vocabulary).precision == precision
 
 
 def test_all_methods_unless_some_are_named_and_seeds_from_the_workspaces_own():
@@ -68,6 +86,7 @@ def test_another_tolerance_makes_other_runs():
 def test_fixed_widths_halve():
     widths = fixed_widths(toy().vocabulary, 16, "fp32")
     assert [budget.label for budget in widths] == [f"width {width}" for width in (8, 4, 2, 1)]
+    assert fixed_widths(toy().vocabulary, 16, "int8")[0].label == "width 16"
     assert [budget.bytes for budget in widths] == [toy().vocabulary.rows * width * 4 for width in (8, 4, 2, 1)]
 
 

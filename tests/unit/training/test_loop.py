@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy import equal_weights, silent, toy, with_settings
 
-from amtl.errors import ParamsError
+from amtl.errors import DataError, ParamsError
 from amtl.model.ctr_model import weights_of
 from amtl.model.masked_embedding import MaskedEmbedding
 from amtl.release.evaluate import score
@@ -125,6 +125,12 @@ def test_a_resumed_fine_tuning_does_not_judge_its_start_again(problem, tmp_path)
     resumed = fitted(problem, fit, problem.model(seed=9), resume=tmp_path / "resume")
     assert [entry["epoch"] for entry in resumed.progress.history] == [0, 1, 2, 3]
     assert same_end(resumed, whole)
+
+
+def test_a_training_that_diverges_is_refused_alike_with_checkpoints(problem, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "step", lambda self, batch: float("nan"))
+    with pytest.raises(DataError, match=r"training diverged, lower train\.learning_rate"):
+        fitted(problem, replace(FIT, checkpoint_steps=3), resume=tmp_path)
 
 
 def test_checkpoints_do_not_change_a_run(problem, uninterrupted, tmp_path):
