@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from amtl.compare.methods import METHODS, OF_OWN_SIZE, PRECISIONS, REFERENCES, WIDENED
+from amtl.compare.methods import DEEPENED, METHODS, OF_OWN_SIZE, PRECISIONS, REFERENCES, WIDENED
 from amtl.compare.results import LOGISTIC, OWN_SIZE, Budget, Outcome
 from amtl.compare.starts import Problem
 from amtl.compare.task import Contender
@@ -72,6 +72,10 @@ class Plan:
             yield from (self._job(method, budget, seed) for method in self.methods if method not in OF_OWN_SIZE)
         if WIDENED in self.methods:
             yield from (self._job(WIDENED, budget, seed) for budget in self.widths)
+        if DEEPENED in self.methods:
+            least = min(budget.bytes for budget in self.budgets)
+            sizes = (width.bytes for width in self.widths if width.bytes < least)
+            yield from (self._job(DEEPENED, Budget(f"{size}", size), seed) for size in sizes)
 
     def _job(self, method: str, budget: Budget, seed: int) -> Job:
         return Job(method, budget, PRECISIONS.get(method, self.precision), seed)

@@ -35,6 +35,9 @@ OF_OWN_SIZE = {*REFERENCES, PAPER}
 WIDENED = "fixed-distilled"
 """The method that is also run at widths of its own."""
 
+DEEPENED = "auto"
+"""The method that is also run at the bytes of fixed tables which are narrower than every budget: the front goes down as far for both."""
+
 ALL = (*PEERS, *OURS)
 """What is run unless some are named."""
 

@@ -56,6 +56,11 @@ def test_the_published_layer_has_no_budget_and_widths_go_to_fixed_tables_alone()
     ]
 
 
+def test_auto_goes_as_far_down_as_fixed_tables_do():
+    widths = (Budget("width 4", 70), Budget("width 2", 40), Budget("width 1", 20))
+    assert names(plan("auto", widths=widths).jobs()) == [("auto", label, "int8", 0) for label in ("60%", "5%", "40", "20")]
+
+
 @pytest.fixture
 def method(monkeypatch):
     """Puts a function in the place of the method `rule`."""
