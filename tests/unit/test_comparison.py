@@ -12,6 +12,7 @@ import yaml
 from toy import toy
 
 from amtl import cli, comparison
+from amtl.compare.wishes import Wishes
 from amtl.errors import DataError
 from amtl.sources.sample import write_sample
 
@@ -55,7 +56,23 @@ def test_rows_with_labels_of_one_kind_are_refused_before_anything_is_trained(mon
     inputs = SimpleNamespace(vocabulary=problem.vocabulary, parts=lambda *names: {name: parts[name] for name in names})
     monkeypatch.setattr(comparison, "Inputs", lambda settings: inputs)
     with pytest.raises(DataError, match=f"all .* {part} rows have the same label.*{advice}"):
-        comparison.problem_of_seed(problem.settings, quick, "1", 0)
+        comparison.problem_of_seed(problem.settings, quick, "1", "", 0)
+
+
+@pytest.mark.parametrize(("methods", "shared"), [("rule", False), ("rule,auto", True)])
+def test_trainings_are_shared_where_auto_takes_them_up(monkeypatch, tmp_path, methods, shared):
+    """What is handed to the harness; that shared trainings are taken up, and go, is held in tests/unit/compare."""
+    problem, asked = toy(rows=300), []
+
+    def run(problem_of, *_):
+        asked.append(problem_of.args)
+        raise InterruptedError
+
+    monkeypatch.setattr(comparison, "Inputs", lambda settings: SimpleNamespace(vocabulary=problem.vocabulary))
+    monkeypatch.setattr("amtl.compare.execution.run", run)
+    with pytest.raises(InterruptedError):
+        comparison.compare(problem.settings, Wishes("5%", methods), 1, tmp_path)
+    assert bool(asked[0][-1]) is shared
 
 
 def test_who_interrupts_learns_that_nothing_is_lost(amtl, monkeypatch):
