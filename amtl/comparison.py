@@ -34,16 +34,16 @@ def compare(settings: Params, wishes: Wishes, workers: int, out: Path) -> Recomm
     from amtl.compare import report
     from amtl.compare.execution import TAKES_UP, run
     from amtl.compare.starts import CODE
-    from amtl.compare.wishes import methods_digest, plan_of
+    from amtl.compare.wishes import plan_of
     from amtl.release.registry import log_params, stage_run
     from amtl.training.control import KEPT_DAYS
 
     data = Inputs(settings)
     plan = plan_of(wishes, settings, data.vocabulary)
-    trainings = methods_digest() if TAKES_UP in plan.methods else ""
+    trainings = plan.code if TAKES_UP in plan.methods else ""
     found = run(functools.partial(problem_of_seed, settings, wishes.quick, code_digest(*CODE), trainings), plan, KEPT, say, workers)
     prune(KEPT, (), KEPT_DAYS)
-    comparison = replace(found, context=_context(settings, wishes, data), tolerance=settings.compress.tolerance)
+    comparison = replace(found, context=_context(settings, wishes, plan.precision, data), tolerance=settings.compress.tolerance)
     advice = report.write(comparison, out)
     with stage_run("compare", settings.register_.name) as logger:
         log_params(logger.run_id, comparison.context)
@@ -75,9 +75,8 @@ def problem_of_seed(settings: Params, quick: bool, code: str, trainings: str, se
     return problem(settings_of(settings, seed, quick), data, KEPT, say, code=code, trainings=trainings)
 
 
-def _context(settings: Params, wishes: Wishes, data: Inputs) -> dict[str, Any]:
+def _context(settings: Params, wishes: Wishes, precision: str, data: Inputs) -> dict[str, Any]:
     """What the report says of data and settings."""
-    from amtl.compare.wishes import precision_of
     from amtl.training.control import BORN_AGAIN
 
     rows = {f"{name} rows": f"{len(part):,}" for name, part in data.parts("train", "validation", "test").items()}
@@ -86,7 +85,7 @@ def _context(settings: Params, wishes: Wishes, data: Inputs) -> dict[str, Any]:
         **rows,
         "table": f"{data.vocabulary.rows:,} rows of {settings.train.dim} dimensions",
         "backbone": settings.train.backbone,
-        "precision": precision_of(wishes, settings),
+        "precision": precision,
         "seeds": wishes.seeds,
         **({"quick": "few rows, one epoch"} if wishes.quick else {}),
         **({BORN_AGAIN: "the control, and tables at the sizes that were chosen"} if settings.compress.finetune.distillation else {}),

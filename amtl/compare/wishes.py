@@ -51,7 +51,7 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
     Raises:
         ParamsError: a budget cannot be read, or a method or the precision is not known.
     """
-    precision = precision_of(wishes, settings)
+    precision = _precision(wishes, settings)
     dim, seed = settings.train.dim, settings.train.seed
     return Plan(
         methods=known(_listed(wishes.methods) or ALL),
@@ -63,7 +63,7 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
     )
 
 
-def precision_of(wishes: Wishes, settings: Params) -> str:
+def _precision(wishes: Wishes, settings: Params) -> str:
     """What all methods write their numbers in.
 
     Raises:
@@ -103,7 +103,8 @@ def quick_data(data: Data) -> Data:
 
 def fixed_widths(vocabulary: Vocabulary, dim: int, precision: str) -> tuple[Budget, ...]:
     """Tables of D, D / 2, D / 4, ... dimensions as budgets: where does a fixed table begin to lose? D in fp32 is the control."""
-    rows_F, widths = list(vocabulary.sizes.values()), [dim >> halvings for halvings in range(precision == "fp32", dim.bit_length())]
+    widest = dim // 2 if precision == "fp32" else dim
+    rows_F, widths = list(vocabulary.sizes.values()), [widest >> halvings for halvings in range(widest.bit_length())]
     return tuple(Budget(f"{WIDTH}{width}", width_bytes(rows_F, width, precision)) for width in widths)
 
 

@@ -259,8 +259,8 @@ def is_near(scope: Scope, name: str, label: str, saved: float, find: Find) -> bo
 def best_four(scope: Scope, find: Find) -> tuple[str, ...]:
     """The four with the highest mean validation AUC where all were run (seed 0); a guess until the likely ones are finished."""
     means: dict[str, list[float | None]] = {}
+    meetings = [(name, saved) for name in EVERY_PEER for saved in SAVINGS if saved != SHALLOW]
     for label in (*SELECTORS, *PEERS):
-        meetings = [(name, saved) for name in EVERY_PEER for saved in SAVINGS if saved != SHALLOW]
         runs = [find(method(scope, 2, name, 0, label, "int8", saved=saved)) for name, saved in meetings]
         means[label] = [run["validation"]["auc"] if run and not run.get("failure") else None for run in runs]
     if any(auc is None for label in LIKELY_BEST for auc in means[label]):

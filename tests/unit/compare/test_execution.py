@@ -61,7 +61,7 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path, problem, c
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_auto_begins_when_the_selectors_whose_trainings_it_takes_up_are_finished(tmp_path, problem, monkeypatch, workers):
-    events, early = [], threading.Barrier(workers - 1) if workers > 1 else None
+    events, early = [], threading.Barrier(workers - 1, timeout=60) if workers > 1 else None
 
     def method(name, task, budget, precision):
         if early and name in AUTO[: workers - 1] and budget == BUDGETS[0].bytes:
