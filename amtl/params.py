@@ -218,11 +218,12 @@ class TrainParams(Section):
 class SearchParams(Section):
     """Where the sizes come from.
 
-    `curvature`: what cutting costs, in closed form; `twins`: the layer with the ordered head under a budget; `rule`: the log count;
+    `curvature`: what cutting costs, in closed form; `twins`: the layer with the ordered head under a budget; `twins-cold`: the same,
+    learned from frequency alone together with a fresh model, for tables that are trained anew (`born_again`); `rule`: the log count;
     `auto`: the best of these on validation at the budget; `paper`: the layer as published, its saving is what comes out.
     """
 
-    sizes: Literal["auto", "curvature", "twins", "rule", "paper"] = "auto"
+    sizes: Literal["auto", "curvature", "twins", "twins-cold", "rule", "paper"] = "auto"
     hidden: IntTuple = (64, 32)
     temperature: PositiveFloat = 1.0
     buckets: PositiveInt = 64

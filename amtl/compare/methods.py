@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from amtl.compare.cold import cold_twins
 from amtl.compare.ours import SELECTORS, auto, auto_mixed, by_selectors, paper
 from amtl.compare.peers import PEERS
 from amtl.compare.references import base, control
@@ -17,10 +16,7 @@ OURS: dict[str, Method] = {
     PAPER: paper,
 }
 
-ON_DEMAND: dict[str, Method] = {"twins-cold": cold_twins}
-"""What is run only where it is named: it trains two models from the start at every budget."""
-
-METHODS: dict[str, Method] = {BASE: base, CONTROL: control, **PEERS, **OURS, **ON_DEMAND}
+METHODS: dict[str, Method] = {BASE: base, CONTROL: control, **PEERS, **OURS}
 """What a run calls."""
 
 REFERENCES = (BASE, CONTROL, LOGISTIC)
@@ -50,5 +46,5 @@ def known(names: tuple[str, ...]) -> tuple[str, ...]:
     """
     unknown = [name for name in names if name not in METHODS or name in REFERENCES]
     if unknown or not names:
-        raise ParamsError(f"--methods: {unknown[0] if unknown else 'nothing'} is no method; there are {', '.join((*ALL, *ON_DEMAND))}")
+        raise ParamsError(f"--methods: {unknown[0] if unknown else 'nothing'} is no method; there are {', '.join(ALL)}")
     return tuple(dict.fromkeys(names))

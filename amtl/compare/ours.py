@@ -16,6 +16,7 @@ from amtl.compare.task import Contender, Method, Task
 from amtl.packing.choice import AUTO, Goal, Table, best_cut
 from amtl.packing.cut import Cut, served, settled
 from amtl.packing.layout import Layout
+from amtl.sizing.joint import COLD
 from amtl.sizing.levels import describe_sizes
 from amtl.sizing.sizes import find_sizes
 
@@ -25,6 +26,7 @@ SELECTORS = {
     "rule": "rule",
     "curvature": "curvature",
     "twins": "twins",
+    "twins-cold": COLD,
     "single-aml": "single",
 }
 """Method to the selector of the front that it takes its sizes by."""
@@ -34,17 +36,19 @@ def by_selectors(*selectors: str, precision: str | None = None) -> Method:
     """The method that takes the best on validation of what these selectors propose.
 
     Args:
+        selectors: none: those that `search.sizes` asks for.
         precision: of its own, whatever that of the other methods.
     """
     return functools.partial(_by_selectors, selectors, precision)
 
 
-def _by_selectors(selectors: tuple[str, ...], own: str | None, task: Task, budget: int, precision: str) -> Contender:
+def _by_selectors(names: tuple[str, ...], own: str | None, task: Task, budget: int, precision: str) -> Contender:
     compress = task.settings.compress.model_copy(update={"precision": own or precision})
     settings, found = task.settings.model_copy(update={"compress": compress}), task.found
     assert found.front is not None, "a task's front is never absent"
     goal = Goal(task.judge(found.model), compress.tolerance)
     table = Table.of(settings, found.model, found.front, task.vocabulary, task.tuning, goal)
+    selectors = names or table.selectors
     shared = own is None and set(selectors) <= set(AUTO)
     choice = best_cut(table, selectors, budget, task.trainings_at(precision, budget) if shared else None)
     chosen = {"chosen": choice.cut.name} if len(selectors) > 1 or choice.cut.born_again else {}
@@ -71,8 +75,8 @@ def _served(chosen: Cut, details: dict[str, Any]) -> Contender:
     return Contender(served(chosen.model, chosen.layout), chosen.bytes, {"sizes": sizes, **details})
 
 
-auto = by_selectors(*AUTO)
+auto = by_selectors()
 """What `search.sizes: auto` does."""
 
-auto_mixed = by_selectors(*AUTO, precision="mixed")
+auto_mixed = by_selectors(precision="mixed")
 """The same with from 2 to 8 bits a field, size and dimension."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from amtl.compare.methods import REFERENCES, WIDENED
 from amtl.compare.results import AUTO_MIXED, CONTROL, OWN_SIZE, Comparison, Row
+from amtl.packing.choice import AUTO
 from amtl.training.control import BORN_AGAIN
 
 FIXED = ("fixed", WIDENED)
 """Methods that give every value the same width."""
 
-SETTABLE = {"auto": "auto", AUTO_MIXED: "auto", "curvature": "curvature", "twins": "twins", "rule": "rule"}
+SETTABLE = {"auto": "auto", AUTO_MIXED: "auto", **{name: name for name in AUTO}}
 """Methods that the pipeline builds as a comparison does, and the `search.sizes` that asks for each."""
 
 

@@ -26,6 +26,7 @@ from amtl.files import (
 from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.params import Params
 from amtl.sizing.front import Front
+from amtl.sizing.joint import COLD
 from amtl.sizing.sizes import find_sizes
 from amtl.training.control import make_control
 from amtl.training.loop import pick_device
@@ -103,7 +104,7 @@ def _trained(settings: Params, data: Data, log: Callable[[str], None]) -> Starts
     control = make_control(base, tuning).model
     log(f"seed {settings.train.seed}: what every value is worth at every size")
     taught = _copied(control)
-    found = find_sizes(settings, data.vocabulary, control, data.train, data.validation, None, log, also=("magnitude", "single"))
+    found = find_sizes(settings, data.vocabulary, control, data.train, data.validation, None, log, also=("magnitude", "single", COLD))
     assert found.front is not None, "a comparison searches with search.sizes: auto"
     return Starts(weights, taught, _copied(found.model), found.front)
 

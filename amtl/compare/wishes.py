@@ -20,7 +20,7 @@ from amtl.params import Params
 PRECISIONS = ("fp32", "fp16", "int8")
 DEFAULT = "5%"
 """The budget where params.yaml has `auto`, which no peer can find."""
-DECIDING = ("peers", "cold", "harness", "methods", "ours", "references", "starts", "task")
+DECIDING = ("peers", "harness", "methods", "ours", "references", "starts", "task")
 """Modules of this room whose code decides a run's outcome."""
 QUICK_ROWS = 4_000
 """Rows of each part that a quick comparison reads: enough to see that all works, too few to conclude anything."""

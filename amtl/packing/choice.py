@@ -26,12 +26,13 @@ from amtl.packing.allocation import allocate
 from amtl.packing.cut import Cut, born_again, cut, finetuned, propose, settled
 from amtl.params import Params, ToleranceParams
 from amtl.sizing.front import Front
+from amtl.sizing.joint import COLD
 from amtl.sizing.pricing import rebase
 from amtl.training.control import BORN_AGAIN
 from amtl.training.tuning import Tuning
 
-AUTO = ("curvature", "twins", "rule")
-"""The selectors that `search.sizes: auto` chooses among."""
+AUTO = ("curvature", "twins", "rule", COLD)
+"""The selectors that `search.sizes: auto` chooses among, as far as the front has them."""
 DEEP, MOST_STEPS = 0.2, 4
 """Kept share of a table's numbers below which it is also cut in steps, halving from there on, but in no more than so many."""
 TRAINED = 2
@@ -85,9 +86,9 @@ class Table:
 
     @property
     def selectors(self) -> tuple[str, ...]:
-        """Whose sizes are proposed."""
-        sizes = self.settings.search.sizes
-        return tuple(name for name in AUTO if name in self.front.selectors) if sizes == "auto" else (sizes,)
+        """Whose sizes are proposed; `auto` has cold ones where models are trained anew, for which they are."""
+        sizes, anew = self.settings.search.sizes, self.tuning.fresh is not None
+        return tuple(name for name in AUTO if name in self.front.selectors and (anew or name != COLD)) if sizes == "auto" else (sizes,)
 
     def propose(self, selector: str, budget_bytes: int) -> Cut:
         """A selector's sizes, untrained."""
@@ -151,7 +152,8 @@ def best_cut(
     """The best on validation of what the selectors propose, before and after training, as it is served.
 
     Where the best proposal loses nothing as it is, it alone is trained; else the best `TRAINED` are fine-tuned, among which are sizes
-    that were reached in steps, and models may be trained anew at the sizes of every selector.
+    that were reached in steps, and models may be trained anew at the sizes of every selector. Cold sizes are for such models: those are
+    trained anew in any case.
 
     Args:
         anew: whose sizes are also trained anew (`compress.finetune.born_again`) where proposals lose something; None: of all `selectors`.
@@ -186,7 +188,7 @@ def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequen
 
     for proposed in found[: 1 if lossless or tuning.fresh else TRAINED] if tuning.settings.epochs else ():
         yield finetuned(proposed, table.model, tuning, folder(proposed.name))
-    for selector in (found[0].selector,) if lossless else anew:
+    for selector in dict.fromkeys([found[0].selector, *(name for name in anew if name == COLD)]) if lossless else anew:
         if tuning.fresh:
             compress, table_VD = table.settings.compress, table.model.embedding.weight.detach()
             layout = allocate(table.front, selector, table_VD, budget_bytes, compress.precision, stored_basis=False)
@@ -205,6 +207,8 @@ def in_steps(table: Table, target: Cut, budget_bytes: int, resume: Path | None =
             tuning.run(model, table.model, resume / f"{selector}-step-{left}" if resume else None)
         parts = model, front.field_V, table.shown_V, tuning.train
         front, _ = rebase(*parts, settings.search, settings.train.seed, tuning.device, _silent, (selector,))
+        if selector == COLD:  # owes nothing to the table, so stays what it was
+            front = front.with_worth(COLD, table.front.worth_of(COLD))
     return replace(propose(selector, model, front, budget_bytes, precision, tuning), steps=before + 1)
 
 

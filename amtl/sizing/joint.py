@@ -1,9 +1,12 @@
-"""The cold start: sizes before there is a trained table, from twins that learn together with the model.
+"""The cold start: sizes that owe nothing to a trained table, from twins that learn together with the model.
 
 The twins with the ordered head stand behind a fresh table and read frequency alone. Model and twins are trained on the task loss, plus
 the pressure of a budget that falls through the rungs of a ladder while the epochs go by (`twins.Pressure`). What the groups wanted at
 the end of each rung makes levels worth something as after a search on a trained table. The jointly trained weights have seen the
 budgets of all rungs: for the best ones train again, under the mask of the chosen sizes.
+
+What a trained table would lose by a cut says little of what a model would lose that never had those numbers. So these sizes are other
+ones: where a deep cut of a trained table leaves nearly every row a few dimensions, the cold twins leave the rare ones none.
 
 Shapes: V rows of the table.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,6 +28,11 @@ from amtl.params import SearchParams
 from amtl.sizing.twins import Descent, Pressure
 from amtl.training.loop import FitSettings, Trainer
 
+COLD = "twins-cold"
+"""The selector: what the cold twins make of frequencies."""
+
+EPOCHS_A_RUNG = 1
+
 
 def descend_jointly(
     model: CTRModel,
@@ -35,24 +44,28 @@ def descend_jointly(
     fit: FitSettings,
     device: torch.device,
     log: Callable[[str], None],
+    resume: Path | None = None,
 ) -> Descent:
-    """Train a fresh model and the twins behind its table for all of `fit.epochs`; the table is bare again afterwards.
+    """Train a fresh model and the twins behind its table down the whole ladder; the table is bare again afterwards.
 
     Args:
-        fit: how the model is trained; its epochs are shared out among the rungs.
+        fit: how the model is trained; of its epochs at most `EPOCHS_A_RUNG` for every rung, and at least a step for each.
+        resume: folder for checkpoints.
     """
     torch.manual_seed(fit.seed)
     twins = OrderedTwins(counts_V, model.config.dim, field_V, hidden=search.hidden, groups=search.buckets, temperature=search.temperature)
     model.embedder.lookup = TwinsEmbedding(model.embedding, twins)
-    steps = fit.epochs * (len(train) // fit.batch_size)
-    pressure = Pressure(twins, search.ladder, max(steps // len(search.ladder), 1), log)
+    rungs, steps = len(search.ladder), max(len(train) // fit.batch_size, 1)
+    epochs = max(min(fit.epochs, EPOCHS_A_RUNG * rungs), -(-rungs // steps))
+    pressure = Pressure(twins, search.ladder, epochs * steps // rungs, log)
     trainer = Trainer(
         model,
-        replace(fit, patience=fit.epochs, keep_last=True, calibrate=False),
+        replace(fit, epochs=epochs, patience=epochs, keep_last=True, calibrate=False),
         device,
         first_rows(field_V),
-        beside=pressure.term,
+        beside=pressure,
         rates={"embedder.lookup.twins": search.learning_rate},
+        resume=resume,
         log=log,
     )
     trainer.fit(train, validation)

@@ -1,4 +1,4 @@
-"""From a trained model to sizes: rotate and price every size of every row, or train the published layer jointly.
+"""From a trained model to sizes: rotate and price every size of every row, learn some cold, or train the published layer jointly.
 
 Shapes: V rows of the table.
 """
@@ -20,9 +20,11 @@ from amtl.files import publish_json, publish_tensors, read_tensors
 from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
 from amtl.params import Params
 from amtl.sizing.front import Front
+from amtl.sizing.joint import COLD, descend_jointly
 from amtl.sizing.paper import train_jointly
-from amtl.sizing.pricing import price
+from amtl.sizing.pricing import price, twins_worth
 from amtl.training.loop import pick_device
+from amtl.training.tuning import Fresh
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,25 @@ def find_sizes(
     """Search in the way that params.yaml asks for; `model` is the trained full-width one and is changed.
 
     Args:
-        resume: folder for checkpoints of the joint training in paper mode.
-        also: further selectors for the front (`pricing.price`); `search.sizes` says whether the twins are one.
+        resume: folder for checkpoints of joint training: in paper mode, and of the cold twins.
+        also: further selectors for the front (`pricing.price`, `joint.COLD`) beside those that params.yaml asks for.
     """
     shown_V = torch.from_numpy(vocabulary.exposures_V(settings.train.unknown_rate, len(train)))
     field_V = torch.from_numpy(vocabulary.fields_V)
     if settings.search.sizes == "paper":
         sizes_V, report = train_jointly(settings, shown_V, field_V, model, train, validation, resume, log)
         return Found(model, None, sizes_V, report)
-    device, seed = pick_device(settings.train.device), settings.train.seed
-    asked = {*also, "twins"} if settings.search.sizes in ("auto", "twins") else also
-    front, report = price(model, field_V, shown_V, train, settings.search, seed, device, log, asked)
+    device, search, asked = pick_device(settings.train.device), settings.search, {*also, *_learned(settings)}
+    front, report = price(model, field_V, shown_V, train, search, settings.train.seed, device, log, asked)
+    if COLD in asked:
+        log("learning sizes cold: the twins from frequency alone, together with a fresh model")
+        fresh = Fresh.of(settings, len(field_V))
+        parts = fresh.build(), shown_V, field_V, train, validation, search, fresh.fit, device, log
+        front = front.with_worth(COLD, twins_worth(descend_jointly(*parts, resume and resume / COLD), front))
     return Found(model, front, None, {"mode": "budget", **report})
+
+
+def _learned(settings: Params) -> tuple[str, ...]:
+    """Selectors that must be trained for `search.sizes`: with `auto` the cold ones where models are trained anew, for which they are."""
+    sizes, anew = settings.search.sizes, settings.compress.finetune.born_again
+    return {"auto": ("twins", COLD) if anew else ("twins",), "twins": ("twins",), COLD: (COLD,)}.get(sizes, ())

@@ -18,8 +18,9 @@ Shapes: R rungs, G groups, O = D + 1 sizes, V rows, D dimensions, L levels above
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -167,6 +168,20 @@ class Pressure:
         pressure = self.controller.pressure(math.log(max(kept.item(), 1e-9) / self._target(rung)))
         self.step += 1
         return pressure * torch.log(kept)
+
+    def state(self) -> dict[str, Any]:
+        """Where it stands, JSON-able; the rest is the twins' weights."""
+        return {
+            "step": self.step,
+            "start": self.start,
+            "integral": self.controller.integral,
+            "wanted": [wanted_G.tolist() for wanted_G in self.wanted_RG],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.step, self.start, self.controller.integral = state["step"], state["start"], state["integral"]
+        self.wanted_RG = [torch.tensor(wanted) for wanted in state["wanted"]]
 
     def descent(self) -> Descent:
         """What the twins wanted at the end of each rung, after the last step."""

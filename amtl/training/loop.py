@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -74,6 +74,7 @@ class Progress:
         stale: epochs since the best one.
         best_scale, best_shift: calibration of the best weights' logit (1 and 0: none).
         history: validation after every epoch: epoch, loss (training), auc, logloss, score.
+        beside: what a term beside the cross-entropy remembers (`Beside.state`), as of the last checkpoint.
     """
 
     epoch: int = 0
@@ -84,6 +85,20 @@ class Progress:
     best_scale: float = 1.0
     best_shift: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    beside: dict[str, Any] = field(default_factory=dict)
+
+
+class Beside(Protocol):
+    """A term of the loss beside the cross-entropy, which may remember something from step to step."""
+
+    def term(self) -> Tensor:
+        """The next step's term."""
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers, JSON-able."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -154,7 +169,7 @@ class Trainer:
         unknown_rows_F: each field's unknown row, int64 [F], in table order.
         teacher: a trained model whose predictions are learned beside the labels; it is moved to the device and frozen.
         optimizers: to carry their state in and out (warm start); None: fresh ones.
-        beside: a term of the loss beside the cross-entropy, asked for once a step.
+        beside: a term of the loss beside the cross-entropy; its state goes into the checkpoints.
         rates: learning rates of fresh optimizers for weights by the prefix of their name, where not the settings' one.
         resume: folder for checkpoints; a complete one there is continued. None: no checkpoints.
         log: takes one line an epoch.
@@ -168,7 +183,7 @@ class Trainer:
         unknown_rows_F: Tensor,
         *,
         teacher: CTRModel | None = None,
-        beside: Callable[[], Tensor] | None = None,
+        beside: Beside | None = None,
         optimizers: Optimizers | None = None,
         rates: Mapping[str, float] | None = None,
         resume: Path | None = None,
@@ -254,7 +269,7 @@ class Trainer:
             logits_B = self.model.backbone(self.model.embedder.unrotated(pooled_BFD), batch.numbers_BK)
         loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), targets_B)
         penalty = self.settings.l2 * pooled_BFD.float().square().sum() / len(batch) if self.settings.l2 else 0.0
-        (loss + penalty + (self.beside() if self.beside else 0.0)).backward()
+        (loss + penalty + (self.beside.term() if self.beside else 0.0)).backward()
         self.optimizers.step()
         return float(loss.detach())
 
@@ -285,6 +300,8 @@ class Trainer:
         }
         if self.device.type == "cuda":
             tensors["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        if self.beside:
+            self.progress.beside = self.beside.state()
         checkpoint.save(self.resume, self.progress.epoch * steps_an_epoch + self.progress.step, tensors, asdict(self.progress))
 
     def _continued(self) -> bool:
@@ -297,6 +314,8 @@ class Trainer:
         self.best = {name: tensor.to(self.device) for name, tensor in _with_prefix(tensors, "best.").items()}
         self.optimizers.load(_with_prefix(tensors, "optimizer."))
         self.progress = Progress(**progress)
+        if self.beside:
+            self.beside.restore(self.progress.beside)
         torch.set_rng_state(tensors["random"])
         if "random_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_cuda"], self.device)

@@ -1,7 +1,7 @@
 """One measured run: what decides it, where its result lies, and who is making it.
 
-A run is found by the digest of what decides it: kind, data set, seed, settings, and `RECIPE`. Code is not part of the digest: hours of
-finished runs are not lost to a renamed function. Whoever changes what a run measures raises `RECIPE`.
+A run is found by the digest of what decides it: kind, data set, seed, settings, and a recipe number. Code is not part of the digest: hours of
+finished runs are not lost to a renamed function. Whoever changes what a run measures raises its recipe.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 from amtl.files import digest_of, publish_json, read_json
 
 RECIPE = 2
+RECIPES = {"smallest": 3, "auto": 3, "auto-mixed": 3, "twins-cold": 3, "frequency": 3}
+"""Of methods, and of kinds that measure none, where it is not `RECIPE`: since 3 `auto` chooses among cold sizes, too."""
 
 Result = dict[str, Any]
 
@@ -45,7 +47,7 @@ class Experiment:
     def identity(self) -> dict[str, Any]:
         """All that decides the result but for the data themselves."""
         return {
-            "recipe": RECIPE,
+            "recipe": RECIPES.get(self.choice.get("method", self.kind), RECIPE),
             "kind": self.kind,
             "data": self.data,
             "seed": self.seed,

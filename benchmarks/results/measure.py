@@ -25,9 +25,11 @@ from amtl.training.loop import judge, predict
 from amtl.training.train import train
 from amtl.training.tuning import tuning_for
 from benchmarks import datasets, settings
-from benchmarks.results.experiment import RECIPE, Experiment, Result
+from benchmarks.results.experiment import Experiment, Result
 
 CPU = torch.device("cpu")
+STARTS = "results 3"
+"""What stands for the code in the digest of what all methods start from: since 3 the front has cold sizes."""
 TRAINING = ("amtl.data", "amtl.model", "amtl.packing", "amtl.sizing", "amtl.training")
 """Code that decides what a training that methods share comes to: finished runs survive another, half of one must not."""
 
@@ -74,7 +76,7 @@ def problem_of(experiment: Experiment, place: Place) -> Problem:
     if key not in _PROBLEM:
         _PROBLEM.clear()
         rows = Data(data.vocabulary, data.train, data.validation, data.test)
-        given = problem(_of_one_round(wanted), rows, place.cache / "starts", place.log, code=f"results {RECIPE}")
+        given = problem(_of_one_round(wanted), rows, place.cache / "starts", place.log, code=STARTS)
         trainings = place.cache / "trainings" / digest_of([given.digest, key, code_digest(*TRAINING)])[:32]
         _PROBLEM[key] = replace(given, task=replace(given.task, settings=wanted, trainings=trainings))
     return _PROBLEM[key]

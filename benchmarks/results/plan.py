@@ -25,11 +25,11 @@ TOLERANCE = ToleranceParams().model_dump()
 OURS = ("auto", "auto-mixed")
 """What the product makes of a budget, at the precision of all and with bits of its own."""
 
-CANDIDATES = ("curvature", "twins", "rule")
-"""What `auto` takes the best of, on validation."""
-
 COLD = "twins-cold"
-"""Sizes learned from frequency alone, before anything is trained."""
+"""Sizes learned from frequency alone, together with a fresh model."""
+
+CANDIDATES = ("curvature", "twins", "rule", COLD)
+"""What `auto` takes the best of, on validation."""
 
 PEERS = ("fixed", "fixed-distilled", "mde", "autoemb", "pep", "qr", "hashing", "magnitude")
 SELECTORS = (*CANDIDATES, "single-aml", "magnitude-rows", "uniform")
@@ -41,7 +41,7 @@ PRECISIONS = ("mixed", "int8")
 WIDTHS = (32, 16, 8, 4, 2)
 SAVINGS = (0.8, 0.95, 0.98)
 SHALLOW = 0.8
-"""The share at which only `auto`'s candidates, the best four and the cold twins meet, as on most sets at any: little cut tells little."""
+"""The share at which only `auto`'s candidates and the best four meet, as on most sets at any: little cut tells little."""
 AGAIN = (0.98,)
 """Shares of bytes saved at which further seeds meet: where the methods differ."""
 NEAR = 0.003
@@ -118,7 +118,7 @@ def start(scope: Scope, name: str, seed: int, min_count: int = 1, section: int =
 def method(scope: Scope, section: int, name: str, seed: int, label: str, precision: str, min_count: int = 1, **size: float) -> Experiment:
     """A method at a size: `saved` (a share of the dense fp32 table's bytes), `width` (of a fixed table) or `bytes`."""
     choice = {"method": label, "precision": precision, "min_count": min_count, **size}
-    return _experiment(scope, section, "method", name, seed, choice, 12 if label in (*PEERS, COLD, *OURS) else 6)
+    return _experiment(scope, section, "method", name, seed, choice, 12 if label in (*PEERS, *OURS) else 6)
 
 
 def in_rounds(scope: Scope, name: str, seed: int) -> Experiment:
@@ -244,8 +244,8 @@ def contestants(scope: Scope, name: str, find: Find, saved: float | None = None)
     if scope.quick:
         return ("curvature", "rule", "fixed", "hashing")
     if name in EVERY_PEER and saved != SHALLOW:
-        return (*SELECTORS, *PEERS, COLD)
-    return tuple(dict.fromkeys((*CANDIDATES, *best_four(scope, find), COLD)))
+        return (*SELECTORS, *PEERS)
+    return tuple(dict.fromkeys((*CANDIDATES, *best_four(scope, find))))
 
 
 def is_near(scope: Scope, name: str, label: str, saved: float, find: Find) -> bool:

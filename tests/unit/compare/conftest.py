@@ -17,7 +17,7 @@ def made_up_front(problem):
     falling_VL = torch.rand(rows, len(sizes_L1) - 1, generator=torch.Generator().manual_seed(0)).flip(1).cumsum(1).flip(1)
     costs_VL1 = torch.cat([falling_VL, torch.zeros(rows, 1)], dim=1)
     front = Front(sizes_L1, costs_VL1, torch.ones(fields, dim), torch.full((rows,), 0.1), field_V, len(problem.train))
-    return front.with_worth("twins", front.worth_of("rule"))
+    return front.with_worth("twins", front.worth_of("rule")).with_worth("twins-cold", front.worth_of("uniform"))
 
 
 @pytest.fixture(scope="session")

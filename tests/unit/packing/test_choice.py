@@ -21,6 +21,7 @@ from amtl.packing.layout import Layout
 from amtl.packing.packed_embedding import PackedEmbedding, pack
 from amtl.packing.walk import RATIO, smallest_cut
 from amtl.params import ToleranceParams
+from amtl.sizing.joint import COLD
 from amtl.sizing.pricing import rebase
 from amtl.sizing.sizes import find_sizes
 from amtl.training.control import make_control
@@ -172,6 +173,14 @@ def reborn(table):
     return replace(table, settings=settings, tuning=replace(table.tuning, fresh=fresh))
 
 
+@pytest.fixture(scope="module")
+def with_cold(reborn):
+    """The same with cold sizes, which keep nothing of the rows that are shown less than the median."""
+    front = reborn.front
+    shown = (front.lookups_V >= front.lookups_V.median()).float().unsqueeze(1)
+    return replace(reborn, front=front.with_worth(COLD, shown * front.worth_of("uniform")))
+
+
 def test_sizes_are_trained_anew_from_untrained_weights_under_their_mask_and_served_within_the_budget(reborn, monkeypatch):
     begun, real = [], Trainer.fit
 
@@ -228,6 +237,30 @@ def test_all_selectors_sizes_are_trained_anew_where_proposals_lose_and_the_best_
     assert found.cut.measured["score"] == max(line["score"] for line in found.judged)
     one = best_cut(goal(reborn, LOOSE), reborn.selectors, 1000)
     assert [name for name in (line["selector"] for line in one.judged) if "born" in name] == [f"{one.judged[0]['selector']} born again"]
+
+
+def test_cold_sizes_are_trained_anew_even_where_none_is_lost(with_cold):
+    assert with_cold.selectors == ("curvature", "twins", "rule", COLD)
+    found = best_cut(goal(with_cold, LOOSE), with_cold.selectors, 1000)
+    anew = [name for name in (line["selector"] for line in found.judged) if "born" in name]
+    assert anew == [f"{name} born again" for name in dict.fromkeys((found.judged[0]["selector"], COLD))]
+
+
+def test_auto_has_cold_sizes_only_where_models_are_trained_anew(with_cold):
+    without = replace(with_cold, tuning=replace(with_cold.tuning, fresh=None))
+    assert without.selectors == ("curvature", "twins", "rule")
+    search = without.settings.search.model_copy(update={"sizes": COLD})
+    asked_for = replace(without, settings=without.settings.model_copy(update={"search": search}))
+    assert asked_for.selectors == (COLD,)
+    assert best_cut(asked_for, asked_for.selectors, 1000).cut.bytes <= 1000
+
+
+def test_on_the_way_down_cold_sizes_stay_what_frequencies_made_of_them(with_cold):
+    stepped = in_steps(with_cold, with_cold.propose(COLD, deep_budget(with_cold)), deep_budget(with_cold))
+    rare_V = with_cold.front.lookups_V < with_cold.front.lookups_V.median()
+    assert stepped.name.startswith("twins-cold in ")
+    assert not stepped.layout.sizes_V[rare_V].any()
+    assert stepped.layout.sizes_V.any()
 
 
 def test_where_a_first_training_is_enough_no_other_is_made(reborn, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toy import equal_weights, silent, toy, with_settings
+from toy import COMPRESS, equal_weights, silent, toy, with_settings
 
 from amtl.errors import ArtifactError
 from amtl.model.ctr_model import TABLE, weights_of
@@ -40,13 +40,32 @@ def test_the_search_ends_each_rung_near_its_share(searched):
     assert "rung 60%" in lines[0]
 
 
-@pytest.mark.parametrize(("sizes", "trained"), [("auto", True), ("twins", True), ("curvature", False), ("rule", False)])
-def test_the_twins_are_trained_where_their_sizes_are_asked_for(sizes, trained):
-    problem = with_settings(toy(), search={**SMALL, "steps": 5, "sizes": sizes})
+@pytest.mark.parametrize(
+    ("sizes", "born_again", "learned"),
+    [
+        ("auto", False, ["twins"]),
+        ("auto", True, ["twins", "twins-cold"]),
+        ("twins", True, ["twins"]),
+        ("twins-cold", False, ["twins-cold"]),
+        ("curvature", True, []),
+        ("rule", False, []),
+    ],
+)
+def test_twins_are_trained_where_their_sizes_are_asked_for(sizes, born_again, learned):
+    finetune = {**COMPRESS["finetune"], "born_again": born_again}
+    problem = with_settings(toy(), search={**SMALL, "steps": 5, "sizes": sizes}, compress={"finetune": finetune})
     parts = problem.settings, problem.vocabulary, problem.model(), problem.train, problem.validation
     found = find_sizes(*parts, None, silent)
-    assert ("twins" in found.front.selectors) == trained
-    assert ("rungs" in found.report) == trained
+    assert [name for name in found.front.selectors if "twins" in name] == learned
+    assert ("rungs" in found.report) == ("twins" in learned)
+
+
+def test_cold_sizes_owe_nothing_to_the_trained_table():
+    problem = with_settings(toy(), search={**SMALL, "sizes": "twins-cold"})
+    parts = problem.train, problem.validation, None, silent
+    fronts = [find_sizes(problem.settings, problem.vocabulary, problem.model(seed=seed), *parts).front for seed in (0, 5)]
+    assert torch.equal(*(front.worth_of("twins-cold") for front in fronts))
+    assert not torch.equal(*(front.worth_of("curvature") for front in fronts))
 
 
 def test_the_searched_model_predicts_at_full_size_what_the_trained_one_did(searched):
