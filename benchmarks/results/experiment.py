@@ -1,7 +1,7 @@
 """One measured run: what decides it, where its result lies, and who is making it.
 
-A run is found by the digest of what decides it: kind, data set, seed, settings, and a recipe number. Code is not part of the digest: hours of
-finished runs are not lost to a renamed function. Whoever changes what a run measures raises its recipe.
+A run is found by the digest of what decides it: kind, data set, seed, settings, and a recipe number. Code is not part of the digest:
+hours of finished runs are not lost to a renamed function. Whoever changes what a run measures raises its recipe.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.results.plan import COLD, Find, Scope, contestants, days_run, peer_savings
+from benchmarks.results.plan import CANDIDATES, COLD, Find, Scope, contestants, days_run, peer_savings
 from benchmarks.results.sections.days import differences
-from benchmarks.results.sections.peers import paired, runs_of
+from benchmarks.results.sections.peers import Runs, paired, runs_of
 from benchmarks.results.tables import NOT_ASKED, NOT_RUN, listed, mean, percent, signed, standard_error, table
 
 PAIRS = (("twins", "curvature"), ("twins", "rule"), (COLD, "curvature"), (COLD, "rule"), ("twins", "single-aml"))
@@ -22,7 +22,21 @@ def values(scope: Scope, find: Find) -> str:
     rows = [[name, percent(saved, 0), *written[name, saved]] for name, saved in cases]
     header = ["data", "bytes saved", *(f"{learned} beside {rival}" for learned, rival in PAIRS)]
     sentences = [_sentence(*pair, margins[pair]) for pair in JUDGED]
-    return f"{table(header, rows)}\n\n{' '.join(filter(None, [*sentences, _arriving(scope, find)]))}"
+    return f"{table(header, rows)}\n\n{' '.join(filter(None, [*sentences, _arriving(scope, find)]))}\n\n{_left_out(scope, find)}"
+
+
+def _left_out(scope: Scope, find: Find) -> str:
+    """How many rows the sizes of each selector leave without a number, where most is saved."""
+    saved = max(peer_savings(scope))
+    rows = [[name, *(_empty(runs_of(scope, name, label, saved, find)) for label in CANDIDATES)] for name in scope.sets]
+    return f"Rows of the table that keep no number at {percent(saved, 0)} saved:\n\n{table(['data', *CANDIDATES], rows)}"
+
+
+def _empty(runs: Runs) -> str:
+    """The share of rows of size 0, mean over seeds."""
+    histograms = [run["details"]["sizes"]["histogram"] for run in runs.values()]
+    shares = [histogram.get("0", 0) / sum(histogram.values()) for histogram in histograms]
+    return f"{percent(mean(shares), 1)} (n={len(shares)})" if shares else NOT_RUN
 
 
 def _margin(scope: Scope, name: str, saved: float, learned: str, rival: str, find: Find) -> list[float]:

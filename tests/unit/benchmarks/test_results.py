@@ -29,8 +29,11 @@ def _lost(auc, logloss=0.0):
     return {"auc": CONTROL["auc"] - auc, "logloss": CONTROL["logloss"] + logloss, "score": CONTROL["score"] - auc}
 
 
+SIZES = {"sizes": {"histogram": {"0": 1, "4": 3}}}
+
+
 def _method(validation, test=0.0, saved=0.9):
-    return {"validation": _lost(validation), "test": _lost(test), "saved": saved, "bytes": round(1000 * (1 - saved)), "details": {}}
+    return {"validation": _lost(validation), "test": _lost(test), "saved": saved, "bytes": round(1000 * (1 - saved)), "details": SIZES}
 
 
 def _start():
@@ -126,7 +129,7 @@ def test_every_planned_run_is_there_once_and_methods_exist():
 
 def test_what_loses_on_test_alone_is_said():
     def rule(run):
-        return {**_method(validation=0.0, test=0.002, saved=0.995), "details": {"selector": "rule"}}
+        return {**_method(validation=0.0, test=0.002, saved=0.995), "details": {**SIZES, "selector": "rule"}}
 
     written = page.text(SCOPE, Finished(rule))
     assert "loses on test what it did not on validation" in written
@@ -206,7 +209,7 @@ def test_a_page_without_runs_says_so_and_is_the_same_every_time():
 
 
 def test_a_page_of_finished_runs_names_machine_and_reached_targets():
-    find = Finished(lambda run: {**_method(validation=0.0, saved=0.992), "details": {"selector": "twins"}}, seeds=(0, 1))
+    find = Finished(lambda run: {**_method(validation=0.0, saved=0.992), "details": {**SIZES, "selector": "twins"}}, seeds=(0, 1))
     written = page.text(SCOPE, find)
     assert "2026-01-02" in written
     assert "**99.20%**" in written
@@ -364,7 +367,7 @@ def test_runs_that_differ_in_rounds_share_the_lock_on_their_start_but_not_an_est
 def test_failed_runs_neither_stop_the_plan_nor_the_page():
     failed = {"failure": "a training that diverged", "budget_bytes": 1}
     scope = plan.Scope(sets=("frappe",), day_sets=(), seeds=2, min_counts=(1,))
-    smallest = {**_method(0.0), "details": {"selector": "rule"}}
+    smallest = {**_method(0.0), "details": {**SIZES, "selector": "rule"}}
     find = Finished(lambda run: failed if run.kind == "method" else smallest, seeds=(0, 1))
     assert plan.plan(scope, find)
     assert "rule, 3 rounds" in page.text(scope, find)
@@ -415,3 +418,4 @@ def test_where_learning_wins_has_the_cold_twins():
     text = learning.values(scope, find)
     assert "Beside rule twins-cold win in 3 of 3 cases (anime at 80%, anime at 95% and anime at 98%)" in text
     assert text.splitlines()[2].split(" | ")[-3:] == ["not run", "+0.0100 (n=1)", "- |"]
+    assert text.splitlines()[-1] == "| anime | not run | not run | 25.0% (n=1) | 25.0% (n=1) |"
