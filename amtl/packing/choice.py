@@ -151,9 +151,9 @@ def best_cut(
 ) -> Choice:
     """The best on validation of what the selectors propose, before and after training, as it is served.
 
-    Where the best proposal loses nothing as it is, it alone is trained; else the best `TRAINED` are fine-tuned, among which are sizes
-    that were reached in steps, and models may be trained anew at the sizes of every selector. Cold sizes are for such models: those are
-    trained anew in any case.
+    Where the best proposal loses nothing as it is, it alone is fine-tuned, and one model may be trained anew: at cold sizes, which are
+    for such models, or for want of them at its own. Else the best `TRAINED` are fine-tuned, among which are sizes that were reached in
+    steps, and models may be trained anew at the sizes of every selector.
 
     Args:
         anew: whose sizes are also trained anew (`compress.finetune.born_again`) where proposals lose something; None: of all `selectors`.
@@ -188,7 +188,7 @@ def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequen
 
     for proposed in found[: 1 if lossless or tuning.fresh else TRAINED] if tuning.settings.epochs else ():
         yield finetuned(proposed, table.model, tuning, folder(proposed.name))
-    for selector in dict.fromkeys([found[0].selector, *(name for name in anew if name == COLD)]) if lossless else anew:
+    for selector in (COLD if COLD in anew else found[0].selector,) if lossless else anew:
         if tuning.fresh:
             compress, table_VD = table.settings.compress, table.model.embedding.weight.detach()
             layout = allocate(table.front, selector, table_VD, budget_bytes, compress.precision, stored_basis=False)
