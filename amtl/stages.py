@@ -136,7 +136,8 @@ def compress(settings: Params) -> None:
     parts = data.parts("train", "validation")
     tuning = tuning_for(settings, data.vocabulary, parts["train"], parts["validation"], say)
     found, control = Found.read(SEARCH, config), files.read_json(SEARCH / "control.json")["validation"]
-    with _resumable("compress", settings, SEARCH / "report.json", SEARCH / "model.safetensors", SEARCH / "control.json") as resume:
+    front = [SEARCH / "front.safetensors"] if found.front else []
+    with _resumable("compress", settings, SEARCH / "report.json", SEARCH / "model.safetensors", SEARCH / "control.json", *front) as resume:
         result = packing.compress(settings, found, control, data.vocabulary, tuning, resume)
         lineage = {
             "data": files.sha256(VALIDATE / "accepted.json"),

@@ -26,7 +26,7 @@ SELECTORS = {
     "rule": "rule",
     "curvature": "curvature",
     "twins": "twins",
-    "twins-cold": COLD,
+    COLD: COLD,
     "single-aml": "single",
 }
 """Method to the selector of the front that it takes its sizes by."""

@@ -16,6 +16,7 @@ from amtl.errors import ParamsError
 from amtl.files import code_digest, digest_of
 from amtl.packing.layout import dense_bytes
 from amtl.params import Params
+from amtl.sizing.joint import COLD
 
 PRECISIONS = ("fp32", "fp16", "int8")
 DEFAULT = "5%"
@@ -32,7 +33,7 @@ class Wishes:
 
     Attributes:
         budgets: of the table, as in compress.budget, separated by commas; empty: that of params.yaml.
-        methods: names separated by commas; empty: all.
+        methods: names separated by commas; empty: all that make sense here.
         seeds: how many, from train.seed on.
         precision: empty: that of params.yaml, int8 where that is mixed.
         quick: few rows, one epoch.
@@ -54,7 +55,7 @@ def plan_of(wishes: Wishes, settings: Params, vocabulary: Vocabulary) -> Plan:
     precision = _precision(wishes, settings)
     dim, seed = settings.train.dim, settings.train.seed
     return Plan(
-        methods=known(_listed(wishes.methods) or ALL),
+        methods=known(_listed(wishes.methods) or _usual_methods(settings)),
         budgets=_budgets(wishes.budgets or _usual(settings.compress.budget), dense_bytes(vocabulary.rows, dim)),
         seeds=tuple(range(seed, seed + wishes.seeds)),
         precision=precision,
@@ -111,6 +112,11 @@ def fixed_widths(vocabulary: Vocabulary, dim: int, precision: str) -> tuple[Budg
 def methods_digest() -> str:
     """Hex SHA-256 of the code that decides a run's outcome."""
     return code_digest(*CODE, *(f"amtl.compare.{name}" for name in DECIDING))
+
+
+def _usual_methods(settings: Params) -> tuple[str, ...]:
+    """All; without distillation, and so without models that are trained anew, none whose sizes are for such models."""
+    return ALL if settings.compress.finetune.distillation else tuple(name for name in ALL if name != COLD)
 
 
 def _usual(budget: float | int | str) -> str:

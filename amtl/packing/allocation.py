@@ -20,12 +20,13 @@ from torch import Tensor
 from amtl.errors import BudgetError
 from amtl.packing.costing import Costing
 from amtl.packing.layout import Layout
-from amtl.packing.merging import worthwhile
+from amtl.packing.merging import lost_worth, worthwhile
 from amtl.packing.packed_embedding import CHUNK_ROWS, read_back
 from amtl.packing.prices import field_chunks, prices_of_open
 from amtl.packing.thresholds import Histogram, price_at
 from amtl.packing.widths import Stakes, price_bits
 from amtl.sizing.front import Front
+from amtl.sizing.joint import COLD
 
 MEAN_BITS = (3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0)
 LADDER_ROWS = 1 << 18  # of a larger table every n-th row says which mean width is best
@@ -69,12 +70,15 @@ class _Demand:
 
     Attributes:
         front: what cutting is estimated to cost. worth_VL: what level l is worth over level l - 1 to the selector.
+        lost_VL1: what a row at a level goes without, in the unit by which it is judged whether a level is worth its bucket: the front's
+            costs, or the selector's own worth where a trained table's costs are not its concern.
         ends_F: one past each field's last row.
         useful_FL: which levels can hold anything: not those behind a field's last dimension that is not zero.
     """
 
     front: Front
     worth_VL: Tensor
+    lost_VL1: Tensor
     ends_F: list[int]
     useful_FL: Tensor
 
@@ -86,13 +90,15 @@ class _Demand:
         for index, rows in field_chunks(ends_F):
             largest_FD[index] = torch.maximum(largest_FD[index], table_VD[rows].detach().abs().amax(0).cpu().float())
         reach_F = ((largest_FD > 0) * torch.arange(1, table_VD.shape[1] + 1)).amax(1)
-        return cls(front, front.worth_of(selector), ends_F, reach_F.unsqueeze(1) > front.size_L1[:-1])
+        worth_VL = front.worth_of(selector)
+        lost_VL1 = lost_worth(worth_VL) if selector == COLD else front.costs_VL1
+        return cls(front, worth_VL, lost_VL1, ends_F, reach_F.unsqueeze(1) > front.size_L1[:-1])
 
     def every(self, step: int) -> _Demand:
         """The demand of every n-th row."""
         front, rows = self.front, slice(None, None, step)
         thin = replace(front, costs_VL1=front.costs_VL1[rows], lookups_V=front.lookups_V[rows], field_V=front.field_V[rows], worth={})
-        return _Demand(thin, self.worth_VL[rows], _ends(thin), self.useful_FL)
+        return _Demand(thin, self.worth_VL[rows], self.lost_VL1[rows], _ends(thin), self.useful_FL)
 
     def nothing(self) -> Tensor:
         """Rows of each field at each level where none keeps anything."""
@@ -104,7 +110,7 @@ class _Demand:
         """The level of every row within the budget, int64 [V].
 
         First with every useful level open, then with those that are worth their bucket at a price of a bit, which is bisected until
-        it is the price that the budget then comes to. Kept is what is estimated to cost the least.
+        it is the price that the budget then comes to. Kept is what goes without the least.
 
         Args:
             bits_FL1: bits of a row at each level, by which rows choose.
@@ -127,12 +133,12 @@ class _Demand:
         histogram = Histogram.of(prices_of_open(self.worth_VL, bits_FL1, open_FL, self.ends_F), self.ends_F)
         threshold = histogram.threshold(budget_bytes, costing)
         level_V = histogram.levels(threshold, open_FL, budget_bytes, costing, skips)
-        return _Found(level_V, histogram.rows_at(threshold), price_at(threshold), cutting_cost(self.front, level_V))
+        return _Found(level_V, histogram.rows_at(threshold), price_at(threshold), _at_levels(self.lost_VL1, level_V))
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Levels within a budget, the rows of each field at each of them (about), the price of a bit, and the estimated cost."""
+    """Levels within a budget, the rows of each field at each of them (about), the price of a bit, and what rows go without."""
 
     level_V: Tensor
     rows_FL1: Tensor
@@ -209,4 +215,9 @@ def coding_cost(front: Front, table_VD: Tensor, layout: Layout, coded: Iterable[
 
 def cutting_cost(front: Front, level_V: Tensor) -> float:
     """Estimated cross-entropy that cutting rows to their levels costs, nats an event."""
-    return float(front.costs_VL1.gather(1, level_V.unsqueeze(1)).sum(dtype=torch.float64))
+    return _at_levels(front.costs_VL1, level_V)
+
+
+def _at_levels(lost_VL1: Tensor, level_V: Tensor) -> float:
+    """The sum over rows at their levels."""
+    return float(lost_VL1.gather(1, level_V.unsqueeze(1)).sum(dtype=torch.float64))

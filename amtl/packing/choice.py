@@ -2,7 +2,7 @@
 
 What is judged is always what would be served: numbers coded and read back. A model that keeps few of its numbers is also cut in steps,
 each in a basis of what the step before left (`amtl.sizing.pricing.rebase`), and the better of the two ways is kept. Where the control
-may be born again, so may what is cut: a model trained anew at the sizes that were chosen competes as well. That is another model than
+may be born again, so may what is cut: models trained anew at proposed sizes compete as well. That is another model than
 the one that was validated, so one that loses nothing gives way to it only if it is surely better (`SURE`).
 
 Shapes: V table rows, F fields, N validation events.
@@ -120,7 +120,7 @@ class Choice:
     """The cut that was chosen, as it is served, and one line (`Cut.described`) for each that was judged.
 
     Attributes:
-        anew: whose sizes were the best of those that were trained anew; None where none were.
+        anew: whose sizes were the best of those at which models were trained anew; None where none were.
     """
 
     cut: Cut
@@ -153,7 +153,7 @@ def best_cut(
 
     Where the best proposal loses nothing as it is, it alone is fine-tuned, and one model may be trained anew: at cold sizes, which are
     for such models, or for want of them at its own. Else the best `TRAINED` are fine-tuned, among which are sizes that were reached in
-    steps, and models may be trained anew at the sizes of every selector.
+    steps, and models may be trained anew at the sizes of every selector, cold ones first.
 
     Args:
         anew: whose sizes are also trained anew (`compress.finetune.born_again`) where proposals lose something; None: of all `selectors`.
@@ -188,7 +188,7 @@ def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequen
 
     for proposed in found[: 1 if lossless or tuning.fresh else TRAINED] if tuning.settings.epochs else ():
         yield finetuned(proposed, table.model, tuning, folder(proposed.name))
-    for selector in (COLD if COLD in anew else found[0].selector,) if lossless else anew:
+    for selector in (COLD if COLD in anew else found[0].selector,) if lossless else sorted(anew, key=lambda name: name != COLD):
         if tuning.fresh:
             compress, table_VD = table.settings.compress, table.model.embedding.weight.detach()
             layout = allocate(table.front, selector, table_VD, budget_bytes, compress.precision, stored_basis=False)

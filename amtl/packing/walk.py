@@ -68,8 +68,8 @@ def _untrained(table: Table, budget_bytes: int) -> Iterator[dict[str, Any]]:
 def _trained(table: Table, budget_bytes: int, whole: int, resume: Path | None) -> Iterator[tuple[dict[str, Any], Choice]]:
     """Rungs down to the first at which the best cut loses something, then half a rung up.
 
-    After the first rung only the best selector's sizes are fine-tuned; once that loses something, all are trained anew, and from then on
-    only the best of these.
+    After the first rung only the best selector's sizes are fine-tuned; once that loses something, models are trained anew by one selector
+    after the other, cold sizes first, until one loses nothing, and from then on only by that one (by the best, if all lose something).
     """
     selectors, anew, tuned = table.selectors, table.selectors, True
 

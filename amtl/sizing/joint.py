@@ -32,6 +32,7 @@ COLD = "twins-cold"
 """The selector: what the cold twins make of frequencies."""
 
 EPOCHS_A_RUNG = 1
+"""Most epochs of a rung."""
 
 
 def descend_jointly(

@@ -118,7 +118,7 @@ def _with_learned(
     costs_VL1, size_L1 = front.costs_VL1, front.size_L1
     for name in names:
         descent = descend(shown_V, front.field_V, energies_VE, costs_VL1, size_L1, search, seed, log, single=name == "single")
-        front, report = front.with_worth(name, twins_worth(descent, front)), {**_rungs(descent, int(size_L1[-1])), **report}
+        front, report = front.with_worth(name, twins_worth(descent, front)), {**rungs_of(descent, int(size_L1[-1])), **report}
     return front, report
 
 
@@ -129,7 +129,7 @@ def twins_worth(descent: Descent, front: Front) -> Tensor:
     return (worth_GL * useful_FL(front.field_V, front.size_L1).repeat_interleave(groups, dim=0))[descent.group_V]
 
 
-def _rungs(descent: Descent, dim: int) -> dict[str, Any]:
+def rungs_of(descent: Descent, dim: int) -> dict[str, Any]:
     """What the descent reached, for the report."""
     numbers = float(descent.values_G.sum()) * dim
     kept_R = (descent.wanted_RG.round() * descent.values_G).sum(1) / numbers

@@ -22,7 +22,7 @@ from amtl.params import Params
 from amtl.sizing.front import Front
 from amtl.sizing.joint import COLD, descend_jointly
 from amtl.sizing.paper import train_jointly
-from amtl.sizing.pricing import price, twins_worth
+from amtl.sizing.pricing import price, rungs_of, twins_worth
 from amtl.training.loop import pick_device
 from amtl.training.tuning import Fresh
 
@@ -96,11 +96,12 @@ def find_sizes(
         log("learning sizes cold: the twins from frequency alone, together with a fresh model")
         fresh = Fresh.of(settings, len(field_V))
         parts = fresh.build(), shown_V, field_V, train, validation, search, fresh.fit, device, log
-        front = front.with_worth(COLD, twins_worth(descend_jointly(*parts, resume and resume / COLD), front))
+        descent = descend_jointly(*parts, resume and resume / COLD)
+        front, report = front.with_worth(COLD, twins_worth(descent, front)), {**report, "cold": rungs_of(descent, model.config.dim)}
     return Found(model, front, None, {"mode": "budget", **report})
 
 
 def _learned(settings: Params) -> tuple[str, ...]:
-    """Selectors that must be trained for `search.sizes`: with `auto` the cold ones where models are trained anew, for which they are."""
+    """Selectors that must be trained for `search.sizes`: with `auto` cold ones only where models are trained anew, for which they are."""
     sizes, anew = settings.search.sizes, settings.compress.finetune.born_again
     return {"auto": ("twins", COLD) if anew else ("twins",), "twins": ("twins",), COLD: (COLD,)}.get(sizes, ())
