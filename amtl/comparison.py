@@ -88,5 +88,5 @@ def _context(settings: Params, wishes: Wishes, precision: str, data: Inputs) -> 
         "precision": precision,
         "seeds": wishes.seeds,
         **({"quick": "few rows, one epoch"} if wishes.quick else {}),
-        **({BORN_AGAIN: "the control, and tables at the sizes that were chosen"} if settings.compress.finetune.distillation else {}),
+        **({BORN_AGAIN: "the control, and tables at proposed sizes"} if settings.compress.finetune.distillation else {}),
     }

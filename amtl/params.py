@@ -220,7 +220,8 @@ class SearchParams(Section):
 
     `curvature`: what cutting costs, in closed form; `twins`: the layer with the ordered head under a budget; `twins-cold`: the same,
     learned from frequency alone together with a fresh model, for tables that are trained anew (`born_again`); `rule`: the log count;
-    `auto`: the best of these on validation at the budget; `paper`: the layer as published, its saving is what comes out.
+    `auto`: the best of these on validation at the budget, cold ones where tables are trained anew; `paper`: the layer as published, its
+    saving is what comes out.
     """
 
     sizes: Literal["auto", "curvature", "twins", "twins-cold", "rule", "paper"] = "auto"
@@ -251,9 +252,9 @@ class FinetuneParams(Section):
     the events as they are, beside the labels. The learning rate falls to 0 over all epochs. Where few of the numbers are kept, the cut
     is made in steps; `rounds` is how many trainings that takes: 1 trains at the end alone, each more once on the way down; and how often
     a model that is trained anew, of whatever sizes, is fine-tuned. `born_again` lets models compete that are trained anew with the
-    control as their teacher: one of full width to be the control, and one at the sizes of each selector to be what is served, which it
-    is where the cut loses something or it is better than the cut by more than chance. That is a training from untrained weights each,
-    whatever the parent.
+    control as their teacher: one of full width to be the control, and one at the sizes of each selector (where the cut loses nothing, of
+    one) to be what is served, which it is where the cut loses something or it is better than the cut by more than chance. That is a
+    training from untrained weights each, whatever the parent.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 3

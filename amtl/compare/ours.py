@@ -1,7 +1,7 @@
 """The product's own tables: one front, and what the stage `compress` makes of it by each selector.
 
 All start from the rotated control, and each goes the way of the product: proposals judged as they would be served, cut in steps where
-little is kept, fine-tuned with the control as the teacher; and models trained anew at the sizes that were chosen, as those of peers are.
+little is kept, fine-tuned with the control as the teacher; and models trained anew at proposed sizes, as those of peers are.
 `auto` proposes by several selectors and takes the best on validation.
 
 Shapes: V rows of the table, D dimensions.

@@ -17,7 +17,8 @@ from amtl.files import digest_of, publish_json, read_json
 
 RECIPE = 2
 RECIPES = {"smallest": 3, "auto": 3, "auto-mixed": 3, "twins-cold": 3, "frequency": 3}
-"""Of methods, and of kinds that measure none, where it is not `RECIPE`: since 3 `auto` chooses among cold sizes, too."""
+"""Of methods, and of kinds that measure none, where it is not `RECIPE`: since 3 cold sizes are learned once for all budgets, go the way
+of other sizes, and are candidates of `auto`."""
 
 Result = dict[str, Any]
 

@@ -142,7 +142,7 @@ def test_costs_of_cutting_are_the_cpu_s(backbone):
 
 
 @pytest.mark.parametrize("backbone", ["mlp", "dlrm"])
-@pytest.mark.parametrize("sizes", ["auto", "paper"])
+@pytest.mark.parametrize("sizes", ["auto", "twins-cold", "paper"])
 def test_all_stages_run_from_a_warm_start_to_a_cut_model(backbone, sizes, tmp_path):
     problem = with_settings(toy(backbone), **on_gpu({"search": {"sizes": sizes, "steps": 20}}))
     parts = problem.settings, problem.vocabulary, problem.train, problem.validation

@@ -12,6 +12,8 @@ from amtl.compare.starts import Problem
 from amtl.compare.task import Task
 from amtl.data.batches import Batch
 from amtl.errors import DataError
+from amtl.packing.choice import AUTO
+from amtl.sizing.joint import COLD
 from amtl.training import loop
 from benchmarks import datasets, settings
 from benchmarks.results import __main__ as command
@@ -419,3 +421,8 @@ def test_where_learning_wins_has_the_cold_twins():
     assert "Beside rule twins-cold win in 3 of 3 cases (anime at 80%, anime at 95% and anime at 98%)" in text
     assert text.splitlines()[2].split(" | ")[-3:] == ["not run", "+0.0100 (n=1)", "- |"]
     assert text.splitlines()[-1] == "| anime | not run | not run | 25.0% (n=1) | 25.0% (n=1) |"
+
+
+def test_the_plan_s_candidates_are_those_of_auto():
+    assert plan.CANDIDATES == AUTO
+    assert plan.COLD == COLD

@@ -118,6 +118,14 @@ def test_every_module_that_decides_an_outcome_is_in_the_digest(monkeypatch):
     assert "amtl.release.evaluate" in named
 
 
+def test_sizes_for_models_that_are_trained_anew_are_not_compared_where_none_is_unless_they_are_named():
+    with_teacher, without = (with_settings(toy(), compress={"finetune": {"distillation": weight}}) for weight in (0.5, 0.0))
+    planned = [plan_of(Wishes(), given.settings, given.vocabulary).methods for given in (with_teacher, without)]
+    assert planned[0] == ALL
+    assert set(ALL) - set(planned[1]) == {"twins-cold"}
+    assert plan_of(Wishes(methods="twins-cold"), without.settings, without.vocabulary).methods == ("twins-cold",)
+
+
 @pytest.mark.parametrize(("distillation", "again"), [(0.5, True), (0.0, False)])
 def test_the_control_of_a_comparison_may_be_born_again(distillation, again):
     """As narrower tables that start fresh are taught by it."""

@@ -246,6 +246,48 @@ def test_cold_sizes_are_what_is_trained_anew_where_none_is_lost(with_cold):
     assert [name for name in (line["selector"] for line in found.judged) if "born" in name] == [f"{COLD} born again"]
 
 
+def test_cold_sizes_are_the_first_that_are_trained_anew_where_something_is_lost(with_cold):
+    lost = replace(with_cold, goal=Goal({**with_cold.goal.control, "auc": 2.0}, STRICT))
+    names = [line["selector"] for line in best_cut(lost, lost.selectors, 1000).judged]
+    assert names[-4:] == [f"{name} born again" for name in (COLD, "curvature", "twins", "rule")]
+
+
+@pytest.mark.parametrize("precision", ["int8", "mixed"])
+def test_cold_layouts_owe_nothing_to_what_a_trained_table_would_lose(with_cold, precision):
+    """At so few bytes it counts which levels are worth their bucket."""
+    table_VD, front = with_cold.model.embedding.weight.detach(), with_cold.front
+    random_VL = torch.rand(front.costs_VL1.shape, generator=torch.Generator().manual_seed(0)).flip(1).cumsum(1).flip(1)
+    other = replace(front, costs_VL1=random_VL - random_VL[:, -1:])
+    for budget in (500, 600, 700):
+        mine, theirs = (choice.allocate(one, COLD, table_VD, budget, "int8", False).sizes_V for one in (front, other))
+        assert torch.equal(mine, theirs)
+        assert choice.allocate(front, COLD, table_VD, budget, precision, False).bytes() <= budget
+
+
+def test_down_the_walk_cold_sizes_go_on_where_others_would_have_ended_it(with_cold, monkeypatch):
+    """All that is fine-tuned loses something; trained anew curvature loses nothing down to 1200 bytes, cold sizes down to 900."""
+    control, least = with_cold.goal.control, {"curvature": 1200, COLD: 900}
+    tried, real = [], with_cold.propose
+
+    def judged(selector, budget, again):
+        lossless = again and budget >= least.get(selector, 10**9)
+        measured = {**control, "auc": control["auc"] - (not lossless)}
+        return replace(real(selector, budget), born_again=again, measured=measured, history=[measured] if again else [])
+
+    def anew(selector, layout, fresh, teacher, tuning, resume=None):
+        tried.append((selector, layout.bytes()))
+        return judged(selector, layout.bytes(), True)
+
+    monkeypatch.setattr(Table, "propose", lambda table, selector, budget: judged(selector, budget, False))
+    monkeypatch.setattr(choice, "in_steps", lambda table, target, *parts: target)
+    monkeypatch.setattr(choice, "finetuned", lambda proposed, *parts: proposed)
+    monkeypatch.setattr(choice, "born_again", anew)
+    end = smallest_cut(with_cold)
+    assert end.choice.cut.name == f"{COLD} born again"
+    assert 900 <= end.choice.cut.bytes < 1200
+    assert tried[0][0] == COLD
+
+
 def test_auto_has_cold_sizes_only_where_models_are_trained_anew(with_cold):
     without = replace(with_cold, tuning=replace(with_cold.tuning, fresh=None))
     assert without.selectors == ("curvature", "twins", "rule")

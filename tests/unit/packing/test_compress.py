@@ -195,3 +195,10 @@ def test_the_published_layer_is_packed_as_it_was_trained(paper, tmp_path, monkey
     expected = predict(served(result.model, result.layout), problem.validation, CPU)
     assert np.array_equal(amtl.load(tmp_path / "bundle").predict(problem.raw), expected)
     assert bundle.load(tmp_path / "bundle").manifest["lineage"]["sizes"] == "paper"
+
+
+def test_cold_sizes_are_learned_written_and_compressed_by(tmp_path):
+    given = Trained(tmp_path, sizes="twins-cold")
+    _, result = given.compress(search={"sizes": "twins-cold"}, compress={"finetune": {**COMPRESS["finetune"], "born_again": True}})
+    assert {line["selector"] for line in result.report["candidates"]} == {"twins-cold", "twins-cold born again"}
+    assert result.report["selector"].startswith("twins-cold")

@@ -14,7 +14,7 @@ from amtl.sizing.levels import describe_sizes
 from amtl.sizing.paper import put_layer_behind
 from amtl.sizing.sizes import Found, find_sizes
 from amtl.sizing.twins import kept_share
-from amtl.training.loop import predict
+from amtl.training.loop import Trainer, predict
 from amtl.training.train import train
 
 CPU = torch.device("cpu")
@@ -58,6 +58,7 @@ def test_twins_are_trained_where_their_sizes_are_asked_for(sizes, born_again, le
     found = find_sizes(*parts, None, silent)
     assert [name for name in found.front.selectors if "twins" in name] == learned
     assert ("rungs" in found.report) == ("twins" in learned)
+    assert ("cold" in found.report) == ("twins-cold" in learned)
 
 
 def test_cold_sizes_owe_nothing_to_the_trained_table():
@@ -66,6 +67,28 @@ def test_cold_sizes_owe_nothing_to_the_trained_table():
     fronts = [find_sizes(problem.settings, problem.vocabulary, problem.model(seed=seed), *parts).front for seed in (0, 5)]
     assert torch.equal(*(front.worth_of("twins-cold") for front in fronts))
     assert not torch.equal(*(front.worth_of("curvature") for front in fronts))
+
+
+def test_a_search_that_is_killed_while_it_learns_sizes_cold_goes_on_there(tmp_path, monkeypatch):
+    problem = with_settings(toy(), search={**SMALL, "sizes": "twins-cold"}, train={"checkpoint_steps": 3})
+    parts = problem.settings, problem.vocabulary
+    whole = find_sizes(*parts, problem.model(), problem.train, problem.validation, None, silent)
+    steps, real = [], Trainer.step
+
+    def killed(self, batch):
+        if len(steps) == 13:
+            raise KeyboardInterrupt
+        steps.append(1)
+        return real(self, batch)
+
+    monkeypatch.setattr(Trainer, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        find_sizes(*parts, problem.model(), problem.train, problem.validation, tmp_path, silent)
+    monkeypatch.setattr(Trainer, "step", lambda self, batch: steps.append(1) or real(self, batch))
+    resumed = find_sizes(*parts, problem.model(), problem.train, problem.validation, tmp_path, silent)
+    assert len(steps) <= 30 + 2
+    assert torch.equal(resumed.front.worth_of("twins-cold"), whole.front.worth_of("twins-cold"))
+    assert resumed.report == whole.report
 
 
 def test_the_searched_model_predicts_at_full_size_what_the_trained_one_did(searched):
