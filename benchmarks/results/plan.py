@@ -50,7 +50,7 @@ FIRST = (0.98, 0.95, 0.8)
 """The order in which they are run: methods differ most where much is saved."""
 
 IN_ROUNDS = {"frappe": ("rule", 0.98)}
-"""What of ours is also run, at which saving, in as many rounds of fine-tuning as magnitude pruning has."""
+"""What of ours is also run with seed 0, at which saving, in as many rounds of fine-tuning as magnitude pruning has."""
 ROUNDS = 3
 """Magnitude pruning's."""
 
@@ -230,7 +230,7 @@ def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
             labels = contestants(scope, name, find, saved)
             for label in (*OURS, *(labels if seed == 0 else (one for one in labels if is_near(scope, name, one, saved, find)))):
                 yield method(scope, 2, name, seed, label, "int8", saved=saved)
-            if name in IN_ROUNDS and saved == IN_ROUNDS[name][1]:
+            if seed == 0 and name in IN_ROUNDS and saved == IN_ROUNDS[name][1]:
                 yield in_rounds(scope, name, seed)
 
 

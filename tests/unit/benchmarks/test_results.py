@@ -331,7 +331,8 @@ def test_what_is_run_in_more_rounds_has_magnitude_s_and_is_another_run_from_the_
     assert more.title == f"{once.title} rounds=3"
     assert once.key["finetune"]["rounds"] == 1
     assert more.key == {**once.key, "finetune": {**once.key["finetune"], "rounds": 3}}
-    assert [run.seed for run in plan.peers(plan.FULL, 2, lambda run: None) if run.key["finetune"]["rounds"] == 3] == [2]
+    planned = [run for seed in range(3) for run in plan.peers(plan.FULL, seed, lambda run: None) if run.key["finetune"]["rounds"] == 3]
+    assert planned == [plan.in_rounds(plan.FULL, "frappe", 0)]
     one, three = (settings.params_of(run.key, toy().settings.events, 1) for run in (once, more))
     assert measure._of_one_round(three) == one
 
