@@ -1,8 +1,9 @@
 """`compress.budget: auto`: the smallest table that loses nothing, found by walking budgets down a geometric ladder.
 
-As long as a proposal loses nothing as it is, nothing is trained. From the first budget on at which all proposals do, the best
-selector's sizes are fine-tuned, and where that is not enough trained anew, until even that loses something; a budget halfway back is then
-tried as well, and the smallest table that lost nothing is kept. The front is the search's: no search runs again.
+As long as a proposal loses nothing as it is, nothing is trained, and the walk takes several rungs in a stride, the last ones again one
+by one. From the first budget on at which all proposals lose something, the best selector's sizes are fine-tuned, and where that is not
+enough models are trained anew, until even that loses something; a budget halfway back is then tried as well, and the smallest table that
+lost nothing is kept. The front is the search's: no search runs again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from amtl.packing.cut import Cut
 
 RATIO = 0.8
 """Of one rung's bytes to those of the rung above."""
+STRIDE = 4
+"""Rungs from one look to the next as long as nothing is lost; those after the last look that lost nothing are then gone one by one."""
 EVERYTHING = 2**62
 """A budget in bytes that every table meets."""
 
@@ -53,16 +56,32 @@ def smallest_cut(table: Table, resume: Path | None = None) -> Walk:
 
 
 def _untrained(table: Table, budget_bytes: int) -> Iterator[dict[str, Any]]:
-    """Rungs down to the first at which every proposal loses something as it is."""
-    for budget in _ladder(budget_bytes):
-        try:
-            best = proposals(table, table.selectors, budget)[0]
-        except BudgetError:
+    """Rungs, falling, to the first at which every proposal loses something as it is: in strides, and rung by rung since the last one."""
+    ladder, since, far = list(_ladder(budget_bytes)), 0, None
+    for reached in range(0, len(ladder), STRIDE):
+        far = _proposed(table, ladder[reached])
+        if far is None or not far["passed"]:
+            break
+        yield far
+        since = reached + 1
+    for budget in ladder[since:reached]:
+        near = _proposed(table, budget)
+        if near is not None:
+            yield near
+        if near is None or not near["passed"]:
             return
-        table.say(best)
-        yield _rung(table, budget, best)
-        if not table.goal.met(best.measured):
-            return
+    if far is not None and not far["passed"]:
+        yield far
+
+
+def _proposed(table: Table, budget_bytes: int) -> dict[str, Any] | None:
+    """The rung of the best proposal; None where no table meets the budget."""
+    try:
+        best = proposals(table, table.selectors, budget_bytes)[0]
+    except BudgetError:
+        return None
+    table.say(best)
+    return _rung(table, budget_bytes, best)
 
 
 def _trained(table: Table, budget_bytes: int, whole: int, resume: Path | None) -> Iterator[tuple[dict[str, Any], Choice]]:

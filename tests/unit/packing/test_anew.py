@@ -1,0 +1,165 @@
+"""Models that are trained anew at proposed sizes: when, at whose, and when they take the place of a cut."""
+
+import copy
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from scipy.stats import ttest_1samp
+from tables import LOOSE, STRICT, asked, deep_budget, fits, goal
+from toy import equal_weights
+
+from amtl.model.ctr_model import weights_of
+from amtl.model.masked_embedding import MaskedEmbedding
+from amtl.packing import choice
+from amtl.packing.choice import Goal, best_cut, in_steps, standard_errors
+from amtl.packing.coded_embedding import CodedEmbedding
+from amtl.packing.cut import born_again, cut, served
+from amtl.sizing.joint import COLD
+from amtl.training.loop import Trainer
+
+
+def test_sizes_are_trained_anew_from_untrained_weights_under_their_mask_and_served_within_the_budget(reborn, monkeypatch):
+    begun, real = [], Trainer.fit
+
+    def fit(self, *parts):
+        begun.append((copy.deepcopy(weights_of(self.model)), self.model.embedder.lookup, self.settings))
+        return real(self, *parts)
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    mixed, budget = asked(reborn, precision="mixed"), 500
+    parts = mixed.front, "rule", mixed.model.embedding.weight.detach(), budget, "mixed"
+    layout = choice.allocate(*parts, False)
+    made = born_again("rule", layout, mixed.tuning.fresh, mixed.model, mixed.tuning)
+    (first, masked, full), (_, coded, fine) = begun
+    untrained = mixed.tuning.fresh.build()
+    cut(untrained, layout.sizes_V)
+    assert all(torch.equal(tensor, first[name]) for name, tensor in weights_of(untrained).items())
+    assert (full, fine) == (mixed.tuning.fresh.fit, mixed.tuning.settings)
+    assert isinstance(masked, MaskedEmbedding)
+    assert isinstance(coded, CodedEmbedding)
+    assert made.name == "rule born again"
+    assert made.bytes <= budget
+    assert made.model.embedder.basis_FDD is None
+    assert not made.model.embedding.weight[torch.arange(6) >= layout.sizes_V.unsqueeze(1)].any()
+    assert mixed.tuning.judge(served(made.model, made.layout)) == pytest.approx(made.measured, abs=1e-5)
+
+
+def test_a_model_that_is_trained_anew_is_fine_tuned_in_rounds_each_from_the_one_before(reborn, monkeypatch, tmp_path):
+    begun, real = [], Trainer.fit
+
+    def fit(self, *parts):
+        begun.append((copy.deepcopy(weights_of(self.model)), self.settings.seed))
+        progress = real(self, *parts)
+        begun[-1] += (copy.deepcopy(weights_of(self.model)),)
+        return progress
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    table = goal(asked(reborn, precision="int8"), LOOSE)
+    table = replace(table, tuning=replace(table.tuning, fresh=replace(table.tuning.fresh, rounds=3)))
+    found = best_cut(table, ("rule",), 1000, tmp_path)
+    (_, *rounds) = begun[-4:]
+    fine = reborn.tuning.settings
+    assert [seed for _, seed, _ in rounds] == [fine.seed, fine.seed + 1, fine.seed + 2]
+    for (before, _, end), (start, _, after) in pairwise(rounds):
+        assert equal_weights(end, start)
+        assert not equal_weights(before, end) or not equal_weights(start, after)
+    assert found.judged[-1]["selector"] == "rule born again"
+    assert len(list((tmp_path / "rule-born-again" / "tuned").iterdir())) == 3
+
+
+def test_all_selectors_sizes_are_trained_anew_where_proposals_lose_and_the_best_alone_where_none_is_lost(reborn):
+    found = best_cut(replace(reborn, goal=Goal({**reborn.goal.control, "auc": 2.0}, STRICT)), reborn.selectors, 1000)
+    names = [line["selector"] for line in found.judged]
+    assert names[-3:] == [f"{name} born again" for name in reborn.selectors]
+    assert found.cut.measured["score"] == max(line["score"] for line in found.judged)
+    one = best_cut(goal(reborn, LOOSE), reborn.selectors, 1000)
+    assert [name for name in (line["selector"] for line in one.judged) if "born" in name] == [f"{one.judged[0]['selector']} born again"]
+
+
+def test_cold_sizes_are_what_is_trained_anew_where_none_is_lost(with_cold):
+    assert with_cold.selectors == ("curvature", "twins", "rule", COLD)
+    found = best_cut(goal(with_cold, LOOSE), with_cold.selectors, 1000)
+    assert found.judged[0]["selector"] != COLD
+    assert [name for name in (line["selector"] for line in found.judged) if "born" in name] == [f"{COLD} born again"]
+
+
+def test_cold_sizes_are_the_first_that_are_trained_anew_where_something_is_lost(with_cold):
+    lost = replace(with_cold, goal=Goal({**with_cold.goal.control, "auc": 2.0}, STRICT))
+    names = [line["selector"] for line in best_cut(lost, lost.selectors, 1000).judged]
+    assert names[-4:] == [f"{name} born again" for name in (COLD, "curvature", "twins", "rule")]
+
+
+@pytest.mark.parametrize("precision", ["int8", "mixed"])
+def test_cold_layouts_owe_nothing_to_what_a_trained_table_would_lose(with_cold, precision):
+    """At so few bytes it counts which levels are worth their bucket."""
+    table_VD, front = with_cold.model.embedding.weight.detach(), with_cold.front
+    random_VL = torch.rand(front.costs_VL1.shape, generator=torch.Generator().manual_seed(0)).flip(1).cumsum(1).flip(1)
+    other = replace(front, costs_VL1=random_VL - random_VL[:, -1:])
+    for budget in (500, 600, 700):
+        mine, theirs = (choice.allocate(one, COLD, table_VD, budget, "int8", False).sizes_V for one in (front, other))
+        assert torch.equal(mine, theirs)
+        assert choice.allocate(front, COLD, table_VD, budget, precision, False).bytes() <= budget
+
+
+def test_auto_has_cold_sizes_only_where_models_are_trained_anew(with_cold):
+    without = replace(with_cold, tuning=replace(with_cold.tuning, fresh=None))
+    assert without.selectors == ("curvature", "twins", "rule")
+    search = without.settings.search.model_copy(update={"sizes": COLD})
+    asked_for = replace(without, settings=without.settings.model_copy(update={"search": search}))
+    assert asked_for.selectors == (COLD,)
+    assert best_cut(asked_for, asked_for.selectors, 1000).cut.bytes <= 1000
+
+
+def test_on_the_way_down_cold_sizes_stay_what_frequencies_made_of_them(with_cold):
+    stepped = in_steps(with_cold, with_cold.propose(COLD, deep_budget(with_cold)), deep_budget(with_cold))
+    rare_V = with_cold.front.lookups_V < with_cold.front.lookups_V.median()
+    assert stepped.name.startswith("twins-cold in ")
+    assert not stepped.layout.sizes_V[rare_V].any()
+    assert stepped.layout.sizes_V.any()
+
+
+def test_where_a_first_training_is_enough_no_other_is_made(reborn, monkeypatch):
+    counted = fits(monkeypatch)
+    best_cut(goal(reborn, LOOSE), reborn.selectors, 1000, enough=True)
+    assert len(counted) == 1
+    best_cut(replace(reborn, goal=Goal({**reborn.goal.control, "auc": 2.0}, STRICT)), ("rule",), 1500, anew=("twins",), enough=True)
+    assert len(counted) == 1 + 1 + 2
+
+
+def test_proposals_are_not_fine_tuned_where_only_models_of_their_own_are_asked_for(reborn, monkeypatch):
+    counted = fits(monkeypatch)
+    found = best_cut(replace(reborn, goal=Goal({**reborn.goal.control, "auc": 2.0}, STRICT)), ("rule",), 500, tuned=False)
+    assert [line["selector"] for line in found.judged] == ["rule", "rule born again"]
+    assert (len(counted), found.anew) == (2, "rule")
+
+
+def test_models_of_their_own_are_also_made_where_nothing_is_fine_tuned(reborn):
+    without = replace(reborn, tuning=replace(reborn.tuning, settings=replace(reborn.tuning.settings, epochs=0)))
+    found = best_cut(replace(without, goal=Goal({**reborn.goal.control, "auc": 2.0}, STRICT)), ("rule",), 1500)
+    assert [line["selector"] for line in found.judged] == ["rule", "rule born again"]
+    assert found.cut.bytes <= 1500
+
+
+def test_without_a_full_training_asked_for_none_is_made(table):
+    lost = replace(table, goal=Goal({**table.goal.control, "auc": 2.0}, STRICT))
+    assert not any("born" in line["selector"] for line in best_cut(lost, table.selectors, 1000).judged)
+
+
+@pytest.mark.parametrize(("gain", "better"), [(0.05, True), (0.01, False), (-0.05, False)], ids=["surely", "by chance", "worse"])
+def test_a_model_of_its_own_replaces_one_that_loses_nothing_only_if_surely_better(table, gain, better):
+    kept = replace(table.propose("rule", 10**9), measured=dict(table.goal.control))
+    noise_N = torch.linspace(-1, 1, len(kept.losses_N), dtype=torch.float64).mul(0.3)
+    measured = {**kept.measured, "score": kept.measured["score"] + gain}
+    another = replace(kept, born_again=True, measured=measured, losses_N=kept.losses_N - gain - noise_N)
+    assert (table.better(kept, another) is another) == better
+    assert (table.better(kept, replace(another, born_again=False)) is not kept) == (gain > 0)
+    lossy = replace(kept, measured={**kept.measured, "auc": 0.0, "score": 0.0})
+    assert table.better(lossy, another) is another
+
+
+def test_standard_errors_are_those_of_a_paired_t_test():
+    gains_N = torch.randn(50, generator=torch.Generator().manual_seed(3), dtype=torch.float64) + 0.2
+    assert standard_errors(gains_N) == pytest.approx(ttest_1samp(gains_N.numpy(), 0.0).statistic)
+    assert [standard_errors(gains_N[:1]), standard_errors(torch.ones(9))] == [0.0, 0.0]
