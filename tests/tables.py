@@ -13,6 +13,11 @@ def goal(table, tolerance):
     return replace(table, goal=Goal(table.goal.control, tolerance))
 
 
+def losing(table):
+    """The table where everything loses something."""
+    return replace(table, goal=Goal({**table.goal.control, "auc": 2.0}, STRICT))
+
+
 def asked(table, **compress):
     """The table under other settings of the section compress, and tuning that goes with them."""
     settings = table.settings.model_copy(update={"compress": table.settings.compress.model_copy(update=compress)})

@@ -16,7 +16,7 @@ from amtl.compare.task import Contender, Method, Task
 from amtl.packing.choice import AUTO, Goal, Table, best_cut
 from amtl.packing.cut import Cut, served, settled
 from amtl.packing.layout import Layout
-from amtl.sizing.joint import COLD
+from amtl.sizing.front import COLD
 from amtl.sizing.levels import describe_sizes
 from amtl.sizing.sizes import find_sizes
 

@@ -25,8 +25,7 @@ from amtl.files import (
 )
 from amtl.model.ctr_model import CTRModel, weights_of
 from amtl.params import Params
-from amtl.sizing.front import Front
-from amtl.sizing.joint import COLD
+from amtl.sizing.front import COLD, Front
 from amtl.sizing.sizes import find_sizes
 from amtl.training.control import make_control
 from amtl.training.loop import pick_device

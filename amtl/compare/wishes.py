@@ -16,7 +16,7 @@ from amtl.errors import ParamsError
 from amtl.files import code_digest, digest_of
 from amtl.packing.layout import dense_bytes
 from amtl.params import Params
-from amtl.sizing.joint import COLD
+from amtl.sizing.front import COLD
 
 PRECISIONS = ("fp32", "fp16", "int8")
 DEFAULT = "5%"
@@ -33,7 +33,7 @@ class Wishes:
 
     Attributes:
         budgets: of the table, as in compress.budget, separated by commas; empty: that of params.yaml.
-        methods: names separated by commas; empty: all that make sense here.
+        methods: names separated by commas; empty: all, without cold sizes where no model is trained anew.
         seeds: how many, from train.seed on.
         precision: empty: that of params.yaml, int8 where that is mixed.
         quick: few rows, one epoch.

@@ -20,13 +20,12 @@ from torch import Tensor
 from amtl.errors import BudgetError
 from amtl.packing.costing import Costing
 from amtl.packing.layout import Layout
-from amtl.packing.merging import lost_worth, worthwhile
+from amtl.packing.merging import worthwhile
 from amtl.packing.packed_embedding import CHUNK_ROWS, read_back
 from amtl.packing.prices import field_chunks, prices_of_open
 from amtl.packing.thresholds import Histogram, price_at
 from amtl.packing.widths import Stakes, price_bits
 from amtl.sizing.front import Front
-from amtl.sizing.joint import COLD
 
 MEAN_BITS = (3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0)
 LADDER_ROWS = 1 << 18  # of a larger table every n-th row says which mean width is best
@@ -70,8 +69,7 @@ class _Demand:
 
     Attributes:
         front: what cutting is estimated to cost. worth_VL: what level l is worth over level l - 1 to the selector.
-        lost_VL1: what a row at a level goes without, in the unit by which it is judged whether a level is worth its bucket: the front's
-            costs, or the selector's own worth where a trained table's costs are not its concern.
+        lost_VL1: what a row at a level goes without (`Front.lost_by`), by which it is judged whether a level is worth its bucket.
         ends_F: one past each field's last row.
         useful_FL: which levels can hold anything: not those behind a field's last dimension that is not zero.
     """
@@ -90,9 +88,8 @@ class _Demand:
         for index, rows in field_chunks(ends_F):
             largest_FD[index] = torch.maximum(largest_FD[index], table_VD[rows].detach().abs().amax(0).cpu().float())
         reach_F = ((largest_FD > 0) * torch.arange(1, table_VD.shape[1] + 1)).amax(1)
-        worth_VL = front.worth_of(selector)
-        lost_VL1 = lost_worth(worth_VL) if selector == COLD else front.costs_VL1
-        return cls(front, worth_VL, lost_VL1, ends_F, reach_F.unsqueeze(1) > front.size_L1[:-1])
+        useful_FL = reach_F.unsqueeze(1) > front.size_L1[:-1]
+        return cls(front, front.worth_of(selector), front.lost_by(selector), ends_F, useful_FL)
 
     def every(self, step: int) -> _Demand:
         """The demand of every n-th row."""

@@ -25,8 +25,7 @@ from amtl.model.ctr_model import CTRModel
 from amtl.packing.allocation import allocate
 from amtl.packing.cut import Cut, born_again, cut, finetuned, propose, settled
 from amtl.params import Params, ToleranceParams
-from amtl.sizing.front import Front
-from amtl.sizing.joint import COLD
+from amtl.sizing.front import COLD, Front
 from amtl.sizing.pricing import rebase
 from amtl.training.control import BORN_AGAIN
 from amtl.training.tuning import Tuning
@@ -156,7 +155,7 @@ def best_cut(
     steps, and models may be trained anew at the sizes of every selector, cold ones first.
 
     Args:
-        anew: whose sizes are also trained anew (`compress.finetune.born_again`) where proposals lose something; None: of all `selectors`.
+        anew: at whose sizes models may be trained anew (`compress.finetune.born_again`); None: of all `selectors`.
         tuned: whether proposals are fine-tuned.
         enough: train no more once a cut loses nothing.
 

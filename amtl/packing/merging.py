@@ -14,6 +14,7 @@ from torch import Tensor
 
 from amtl.packing.costing import Costing
 from amtl.packing.prices import field_chunks
+from amtl.sizing.front import lost_worth
 
 SMALL_BUCKET = 4096  # rows of a bucket beside which its metadata do not count
 
@@ -38,11 +39,6 @@ def worthwhile(
         if parts:
             result_FL[field] = _closed(torch.cat(parts), big_FL1[field, 1:], price, costing)
     return result_FL
-
-
-def lost_worth(worth_RL: Tensor) -> Tensor:
-    """Worth that a row at a level goes without, [R, L + 1]."""
-    return torch.cat([worth_RL.flip(1).cumsum(1).flip(1), worth_RL.new_zeros(len(worth_RL), 1)], dim=1)
 
 
 def _closed(total_RL1: Tensor, big_L: Tensor, price: float, costing: Costing) -> Tensor:

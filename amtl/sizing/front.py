@@ -21,6 +21,8 @@ from torch import Tensor
 from amtl.errors import ArtifactError
 from amtl.files import publish_tensors, read_tensors
 
+COLD = "twins-cold"
+"""The selector whose worth was learned together with a fresh model (`amtl.sizing.joint`) and owes nothing to the trained table."""
 UNSEEN = 0.5
 """Occurrences that a row without history is taken to have."""
 
@@ -65,6 +67,10 @@ class Front:
         if selector not in _COMPUTED:
             raise ValueError(f"the front holds no worth by {selector}; it knows {', '.join(self.selectors)}")
         return _COMPUTED[selector](self)
+
+    def lost_by(self, selector: str) -> Tensor:
+        """What a row at a level goes without, float32 [V, L + 1]: the costs, or its worth to a selector that costs do not concern."""
+        return lost_worth(self.worth_of(selector)) if selector == COLD else self.costs_VL1
 
     def with_worth(self, selector: str, worth_VL: Tensor) -> Front:
         """The same front with one more selector."""
@@ -125,6 +131,11 @@ def _by_uniform(front: Front) -> Tensor:
 def useful_FL(field_V: Tensor, size_L1: Tensor) -> Tensor:
     """Which levels can hold anything in which field, bool [F, L]: rows of a field of n rows are zero from dimension n on."""
     return torch.bincount(field_V).unsqueeze(1) > size_L1[:-1]
+
+
+def lost_worth(worth_RL: Tensor) -> Tensor:
+    """Worth that a row at a level goes without, [R, L + 1]."""
+    return torch.cat([worth_RL.flip(1).cumsum(1).flip(1), worth_RL.new_zeros(len(worth_RL), 1)], dim=1)
 
 
 _COMPUTED = {"curvature": _by_curvature, "rule": _by_rule, "uniform": _by_uniform}

@@ -6,7 +6,8 @@ the end of each rung makes levels worth something as after a search on a trained
 budgets of all rungs: for the best ones train again, under the mask of the chosen sizes.
 
 What a trained table would lose by a cut says little of what a model would lose that never had those numbers. So these sizes are other
-ones: where a deep cut of a trained table leaves nearly every row a few dimensions, the cold twins leave the rare ones none.
+ones: on ratings a deep cut of a trained table leaves nearly every row a few dimensions, cold twins leave a third of them, rare ones, none
+(docs/results.md, 6).
 
 Shapes: V rows of the table.
 """
@@ -27,9 +28,6 @@ from amtl.model.twins import OrderedTwins
 from amtl.params import SearchParams
 from amtl.sizing.twins import Descent, Pressure
 from amtl.training.loop import FitSettings, Trainer
-
-COLD = "twins-cold"
-"""The selector: what the cold twins make of frequencies."""
 
 EPOCHS_A_RUNG = 1
 """Most epochs of a rung."""

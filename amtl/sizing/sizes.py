@@ -19,8 +19,8 @@ from amtl.errors import ArtifactError
 from amtl.files import publish_json, publish_tensors, read_tensors
 from amtl.model.ctr_model import CTRModel, ModelConfig, restore, weights_of
 from amtl.params import Params
-from amtl.sizing.front import Front
-from amtl.sizing.joint import COLD, descend_jointly
+from amtl.sizing.front import COLD, Front
+from amtl.sizing.joint import descend_jointly
 from amtl.sizing.paper import train_jointly
 from amtl.sizing.pricing import price, rungs_of, twins_worth
 from amtl.training.loop import pick_device
@@ -83,7 +83,7 @@ def find_sizes(
 
     Args:
         resume: folder for checkpoints of joint training: in paper mode, and of the cold twins.
-        also: further selectors for the front (`pricing.price`, `joint.COLD`) beside those that params.yaml asks for.
+        also: further selectors for the front (`pricing.price`, `front.COLD`) beside those that params.yaml asks for.
     """
     shown_V = torch.from_numpy(vocabulary.exposures_V(settings.train.unknown_rate, len(train)))
     field_V = torch.from_numpy(vocabulary.fields_V)

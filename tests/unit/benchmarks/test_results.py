@@ -13,7 +13,7 @@ from amtl.compare.task import Task
 from amtl.data.batches import Batch
 from amtl.errors import DataError
 from amtl.packing.choice import AUTO
-from amtl.sizing.joint import COLD
+from amtl.sizing.front import COLD
 from amtl.training import loop
 from benchmarks import datasets, settings
 from benchmarks.results import __main__ as command

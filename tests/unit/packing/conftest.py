@@ -7,7 +7,7 @@ from tables import STRICT
 from toy import COMPRESS, silent, toy, with_settings
 
 from amtl.packing.choice import Goal, Table
-from amtl.sizing.joint import COLD
+from amtl.sizing.front import COLD
 from amtl.sizing.sizes import find_sizes
 from amtl.training.control import make_control
 from amtl.training.train import train

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from kills import killed_after
 from scipy.stats import sem
 from toy import COMPRESS, equal_weights, silent, toy, with_settings
 
@@ -158,18 +159,8 @@ def test_a_file_over_the_budget_is_a_defect_and_said_so(tmp_path):
 
 def test_killed_and_resumed_it_ends_as_uninterrupted(mlp, tmp_path, monkeypatch):
     change = {"compress": {"budget": 1000}, "train": {"checkpoint_steps": 3}, "search": CURVATURE}
-    whole, real, done = mlp.compress(**change)[1], Trainer.step, []
-
-    def step(self, batch):
-        if len(done) == 8:
-            raise KeyboardInterrupt
-        done.append(1)
-        return real(self, batch)
-
-    monkeypatch.setattr(Trainer, "step", step)
-    with pytest.raises(KeyboardInterrupt):
-        mlp.compress(resume=tmp_path, **change)
-    monkeypatch.setattr(Trainer, "step", lambda self, batch: done.append(1) or real(self, batch))
+    whole = mlp.compress(**change)[1]
+    done = killed_after(monkeypatch, 8, lambda: mlp.compress(resume=tmp_path, **change))
     resumed = mlp.compress(resume=tmp_path, **change)[1]
     assert len(done) == 8 + 2 * 10 - 6  # two steps since the last checkpoint were done again
     assert equal_weights(weights_of(resumed.model), weights_of(whole.model))

@@ -13,7 +13,7 @@ from amtl.packing.choice import Table
 from amtl.packing.cut import served
 from amtl.packing.walk import RATIO, STRIDE, smallest_cut
 from amtl.params import ToleranceParams
-from amtl.sizing.joint import COLD
+from amtl.sizing.front import COLD
 from amtl.training.loop import predict
 
 CPU = torch.device("cpu")

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from kills import killed_after
 from toy import silent, toy, with_settings
 
 from amtl.model.ctr_model import TABLE, weights_of
 from amtl.sizing import joint
 from amtl.sizing.joint import descend_jointly, first_rows
-from amtl.training.loop import Trainer
 from amtl.training.train import fit_settings
 
 CPU = torch.device("cpu")
@@ -55,22 +55,11 @@ def test_every_rung_has_a_share_of_the_epochs_and_at_least_a_step(epochs, rungs,
     assert found.worth(torch.arange(7)).isfinite().all()
 
 
-@pytest.mark.parametrize("killed_after", [2, 8, 14, 29])
-def test_a_descent_that_is_killed_and_resumed_comes_to_the_same(tmp_path, monkeypatch, killed_after):
+@pytest.mark.parametrize("killed", [2, 8, 14, 29])
+def test_a_descent_that_is_killed_and_resumed_comes_to_the_same(tmp_path, monkeypatch, killed):
     problem = with_settings(toy(), search={**SEARCH, "ladder": [0.8, 0.5, 0.2]})
     whole = descended(problem, problem.model(), epochs=3)
-    steps, real = [], Trainer.step
-
-    def step(self, batch):
-        if len(steps) == killed_after:
-            raise KeyboardInterrupt
-        steps.append(1)
-        return real(self, batch)
-
-    monkeypatch.setattr(Trainer, "step", step)
-    with pytest.raises(KeyboardInterrupt):
-        descended(problem, problem.model(), resume=tmp_path, epochs=3, checkpoint_steps=2)
-    monkeypatch.setattr(Trainer, "step", lambda self, batch: steps.append(1) or real(self, batch))
+    steps = killed_after(monkeypatch, killed, lambda: descended(problem, problem.model(), resume=tmp_path, epochs=3, checkpoint_steps=2))
     lines = []
     resumed = descended(problem, problem.model(seed=4), lines.append, tmp_path, epochs=3, checkpoint_steps=2)
     assert any(line.startswith("resumed") for line in lines)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from kills import killed_after
 from toy import COMPRESS, equal_weights, silent, toy, with_settings
 
 from amtl.errors import ArtifactError
@@ -14,7 +15,7 @@ from amtl.sizing.levels import describe_sizes
 from amtl.sizing.paper import put_layer_behind
 from amtl.sizing.sizes import Found, find_sizes
 from amtl.sizing.twins import kept_share
-from amtl.training.loop import Trainer, predict
+from amtl.training.loop import predict
 from amtl.training.train import train
 
 CPU = torch.device("cpu")
@@ -73,18 +74,7 @@ def test_a_search_that_is_killed_while_it_learns_sizes_cold_goes_on_there(tmp_pa
     problem = with_settings(toy(), search={**SMALL, "sizes": "twins-cold"}, train={"checkpoint_steps": 3})
     parts = problem.settings, problem.vocabulary
     whole = find_sizes(*parts, problem.model(), problem.train, problem.validation, None, silent)
-    steps, real = [], Trainer.step
-
-    def killed(self, batch):
-        if len(steps) == 13:
-            raise KeyboardInterrupt
-        steps.append(1)
-        return real(self, batch)
-
-    monkeypatch.setattr(Trainer, "step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        find_sizes(*parts, problem.model(), problem.train, problem.validation, tmp_path, silent)
-    monkeypatch.setattr(Trainer, "step", lambda self, batch: steps.append(1) or real(self, batch))
+    steps = killed_after(monkeypatch, 13, lambda: find_sizes(*parts, problem.model(), problem.train, problem.validation, tmp_path, silent))
     resumed = find_sizes(*parts, problem.model(), problem.train, problem.validation, tmp_path, silent)
     assert len(steps) <= 30 + 2
     assert torch.equal(resumed.front.worth_of("twins-cold"), whole.front.worth_of("twins-cold"))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from kills import killed_after
 from toy import equal_weights, silent, toy, with_settings
 
 from amtl.errors import ArtifactError
@@ -200,18 +201,8 @@ def test_a_damaged_one_is_made_again(trained, tmp_path, monkeypatch, damage):
 def test_killed_and_resumed_it_ends_as_uninterrupted(trained, tmp_path, monkeypatch, steps):
     """Ten steps an epoch, two epochs, first fine-tuned and then distilled; three anew, and two more."""
     settings = tuning(train={"checkpoint_steps": 3, "epochs": 3}, compress={"finetune": {**FINETUNE, "born_again": True}})
-    whole, real, done = make_control(trained, settings), Trainer.step, []
-
-    def step(self, batch):
-        if len(done) == steps:
-            raise KeyboardInterrupt
-        done.append(1)
-        return real(self, batch)
-
-    monkeypatch.setattr(Trainer, "step", step)
-    with pytest.raises(KeyboardInterrupt):
-        make_control(trained, settings, tmp_path)
-    monkeypatch.setattr(Trainer, "step", real)
+    whole = make_control(trained, settings)
+    killed_after(monkeypatch, steps, lambda: make_control(trained, settings, tmp_path))
     resumed = make_control(trained, settings, tmp_path)
     assert equal_weights(weights_of(resumed.model), weights_of(whole.model))
     assert resumed.report == whole.report
