@@ -150,9 +150,8 @@ def best_cut(
 ) -> Choice:
     """The best on validation of what the selectors propose, before and after training, as it is served.
 
-    Where the best proposal loses nothing as it is, it alone is fine-tuned, and one model may be trained anew: at cold sizes, which are
-    for such models, or for want of them at its own. Else the best `TRAINED` are fine-tuned, among which are sizes that were reached in
-    steps, and models may be trained anew at the sizes of every selector, cold ones first.
+    Where the best proposal loses nothing as it is, it alone is fine-tuned. Else the best `TRAINED` are, among which are sizes that were
+    reached in steps. Models may be trained anew at the sizes of every selector, cold ones first: those are for such models.
 
     Args:
         anew: at whose sizes models may be trained anew (`compress.finetune.born_again`); None: of all `selectors`.
@@ -187,7 +186,7 @@ def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequen
 
     for proposed in found[: 1 if lossless or tuning.fresh else TRAINED] if tuning.settings.epochs else ():
         yield finetuned(proposed, table.model, tuning, folder(proposed.name))
-    for selector in (COLD if COLD in anew else found[0].selector,) if lossless else sorted(anew, key=lambda name: name != COLD):
+    for selector in sorted(anew, key=lambda name: name != COLD):
         if tuning.fresh:
             compress, table_VD = table.settings.compress, table.model.embedding.weight.detach()
             layout = allocate(table.front, selector, table_VD, budget_bytes, compress.precision, stored_basis=False)
