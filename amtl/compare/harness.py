@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from amtl.compare.methods import DEEPENED, METHODS, OF_OWN_SIZE, PRECISIONS, REFERENCES, WIDENED
+from amtl.compare.methods import DEEPENED, ENOUGH, METHODS, OF_OWN_SIZE, PRECISIONS, REFERENCES, WIDENED
 from amtl.compare.results import LOGISTIC, OWN_SIZE, Budget, Outcome
 from amtl.compare.starts import Problem
 from amtl.compare.task import Contender
@@ -25,12 +25,17 @@ WHOLE = Budget(OWN_SIZE, 0)
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a method at a budget, in a precision, with a seed."""
+    """One run: a method at a budget, in a precision, with a seed.
+
+    Attributes:
+        enough: the method's first table that loses nothing will do.
+    """
 
     method: str
     budget: Budget
     precision: str
     seed: int
+    enough: bool = False
 
     @property
     def name(self) -> str:
@@ -75,7 +80,7 @@ class Plan:
         if DEEPENED in self.methods:
             least = min(budget.bytes for budget in self.budgets)
             sizes = (width.bytes for width in self.widths if width.bytes < least)
-            yield from (self._job(DEEPENED, Budget(f"{size}", size), seed) for size in sizes)
+            yield from (replace(self._job(DEEPENED, Budget(f"{size}", size), seed), enough=True) for size in sizes)
 
     def _job(self, method: str, budget: Budget, seed: int) -> Job:
         return Job(method, budget, PRECISIONS.get(method, self.precision), seed)
@@ -97,7 +102,7 @@ def _made(problem: Problem, job: Job) -> Contender:
     Raises:
         BudgetError: it is over the budget.
     """
-    contender = METHODS[job.method](problem.task, job.budget.bytes, job.precision)
+    contender = (ENOUGH if job.enough else METHODS[job.method])(problem.task, job.budget.bytes, job.precision)
     if contender.bytes > job.budget.bytes and job.method not in OF_OWN_SIZE:
         raise BudgetError(f"its table has {contender.bytes:,} bytes, over the budget of {job.budget.bytes:,}; please report this")
     return contender

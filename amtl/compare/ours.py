@@ -32,17 +32,18 @@ SELECTORS = {
 """Method to the selector of the front that it takes its sizes by."""
 
 
-def by_selectors(*selectors: str, precision: str | None = None) -> Method:
+def by_selectors(*selectors: str, precision: str | None = None, enough: bool = False) -> Method:
     """The method that takes the best on validation of what these selectors propose.
 
     Args:
         selectors: none: those that `search.sizes` asks for.
         precision: of its own, whatever that of the other methods.
+        enough: train no more once a cut loses nothing.
     """
-    return functools.partial(_by_selectors, selectors, precision)
+    return functools.partial(_by_selectors, selectors, precision, enough)
 
 
-def _by_selectors(names: tuple[str, ...], own: str | None, task: Task, budget: int, precision: str) -> Contender:
+def _by_selectors(names: tuple[str, ...], own: str | None, enough: bool, task: Task, budget: int, precision: str) -> Contender:
     compress = task.settings.compress.model_copy(update={"precision": own or precision})
     settings, found = task.settings.model_copy(update={"compress": compress}), task.found
     assert found.front is not None, "a task's front is never absent"
@@ -50,7 +51,7 @@ def _by_selectors(names: tuple[str, ...], own: str | None, task: Task, budget: i
     table = Table.of(settings, found.model, found.front, task.vocabulary, task.tuning, goal)
     selectors = names or table.selectors
     shared = own is None and set(selectors) <= set(AUTO)
-    choice = best_cut(table, selectors, budget, task.trainings_at(precision, budget) if shared else None)
+    choice = best_cut(table, selectors, budget, task.trainings_at(precision, budget) if shared else None, enough=enough)
     chosen = {"chosen": choice.cut.name} if len(selectors) > 1 or choice.cut.born_again else {}
     return _served(choice.cut, {**chosen, "tuned": bool(choice.cut.history), "steps": choice.cut.steps})
 
@@ -77,6 +78,9 @@ def _served(chosen: Cut, details: dict[str, Any]) -> Contender:
 
 auto = by_selectors()
 """What `search.sizes: auto` does."""
+
+auto_enough = by_selectors(enough=True)
+"""The same down to its first table that loses nothing, as the walk of `compress.budget: auto` does."""
 
 auto_mixed = by_selectors(precision="mixed")
 """The same with from 2 to 8 bits a field, size and dimension."""

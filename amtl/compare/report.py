@@ -113,6 +113,7 @@ NOTE = (
     "Test rows, scored once; mean and standard deviation over seeds. Bytes are all that stands in for the table, metadata included. "
     "What is lost is against the control: the best full-width table on validation: as trained, fine-tuned, distilled, or born again. "
     "No loss: AUC lost at most {auc} and log loss gained at most {logloss}, on test and on validation. "
+    "Below the smallest budget auto stops at its first table that loses nothing. "
     "Seconds are of the run itself: auto takes up what selectors have trained at its budget."
 )
 CAPTION = (

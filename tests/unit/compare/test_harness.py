@@ -58,7 +58,18 @@ def test_the_published_layer_has_no_budget_and_widths_go_to_fixed_tables_alone()
 
 def test_auto_goes_as_far_down_as_fixed_tables_do():
     widths = (Budget("width 4", 70), Budget("width 2", 40), Budget("width 1", 20))
-    assert names(plan("auto", widths=widths).jobs()) == [("auto", label, "int8", 0) for label in ("60%", "5%", "40", "20")]
+    jobs = [job for job in plan("auto", widths=widths).jobs() if job.method == "auto"]
+    assert names(jobs) == [("auto", label, "int8", 0) for label in ("60%", "5%", "40", "20")]
+    assert [job.enough for job in jobs] == [False, False, True, True]
+
+
+def test_what_is_asked_to_do_no_more_than_enough_does_so(problem, monkeypatch):
+    asked = []
+    monkeypatch.setitem(harness.METHODS, "auto", lambda *parts: asked.append("all") or harness.METHODS["base"](*parts))
+    monkeypatch.setattr(harness, "ENOUGH", lambda *parts: asked.append("enough") or harness.METHODS["base"](*parts))
+    for enough in (False, True):
+        contest(problem, Job("auto", Budget("", 10**9), "fp32", 0, enough))
+    assert asked == ["all", "enough"]
 
 
 @pytest.fixture

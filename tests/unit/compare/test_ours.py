@@ -1,9 +1,10 @@
 from dataclasses import replace
 
 import pytest
+from tables import LOOSE, fits
 from torch import nn
 
-from amtl.compare.methods import METHODS, OURS
+from amtl.compare.methods import ENOUGH, METHODS, OURS
 from amtl.compare.ours import by_selectors, paper
 from amtl.errors import BudgetError
 from amtl.packing.choice import AUTO
@@ -55,6 +56,18 @@ def test_auto_trains_nothing_that_its_candidates_have_trained_and_comes_to_the_s
     assert 0 < before == len(steps)
     assert task.judge(shared.model) == task.judge(alone.model)
     assert shared.details == alone.details
+
+
+def test_where_a_first_lossless_table_is_enough_no_other_is_trained(problem, monkeypatch):
+    given = problem.task.settings
+    finetune = given.compress.finetune.model_copy(update={"born_again": True, "distillation": 0.5})
+    compress = given.compress.model_copy(update={"finetune": finetune, "tolerance": LOOSE})
+    task = replace(problem.task, settings=given.model_copy(update={"compress": compress}))
+    trained = fits(monkeypatch)
+    assert ENOUGH(task, half_of(task), "int8").details["tuned"]
+    assert len(trained) == 1
+    OURS["auto"](task, half_of(task), "int8")
+    assert len(trained) > 1 + len(AUTO)
 
 
 def test_only_auto_and_its_candidates_leave_trainings(problem, tmp_path):
