@@ -145,9 +145,9 @@ class Kept:
         self.cache, self.code = cache, code
 
     def read(self, problem: Problem, job: Job) -> Outcome | None:
-        """A finished run; None where there is none, or a damaged one."""
+        """A finished run, under the name that its budget has now; None where there is none, or a damaged one."""
         try:
-            return Outcome.from_json(read_json(self._path(problem, job)))
+            return replace(Outcome.from_json(read_json(self._path(problem, job))), budget=job.budget.label)
         except (ArtifactError, TypeError):
             return None
 
@@ -156,4 +156,5 @@ class Kept:
         publish_json(self._path(problem, job), outcome.to_json())
 
     def _path(self, problem: Problem, job: Job) -> Path:
-        return self.cache / problem.digest[:32] / f"{job.method}-{digest_of([asdict(job), self.code])[:16]}.json"
+        decides = {**asdict(job), "budget": job.budget.bytes}
+        return self.cache / problem.digest[:32] / f"{job.method}-{digest_of([decides, self.code])[:16]}.json"

@@ -130,6 +130,9 @@ def test_kept_runs_come_back_unless_something_that_decides_them_changed(tmp_path
     assert kept.read(problem, job) is None
     kept.write(problem, job, one)
     assert kept.read(problem, job) == one
+    again = kept.read(problem, dataclasses.replace(job, budget=Budget("0.05", SMALL.bytes)))
+    assert again == dataclasses.replace(one, budget="0.05")
+    assert kept.read(problem, dataclasses.replace(job, budget=Budget("5%", SMALL.bytes + 1))) is None
     assert Kept(tmp_path, "other code").read(problem, job) is None
     assert kept.read(problem, dataclasses.replace(job, precision="fp16")) is None
     assert kept.read(dataclasses.replace(problem, digest="f" * 64), job) is None
