@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rows, methods and epochs, one seed; writes build/results-quick")
     parser.add_argument("--only", type=int, action="append", choices=range(1, 6), metavar="SECTION", help="runs of this section (1-5)")
     parser.add_argument("--set", action="append", dest="sets", metavar="NAME", help="runs on this data set")
+    parser.add_argument("--method", action="append", dest="methods", metavar="NAME", help="runs of this method")
     parser.add_argument("--seed", type=int, action="append", dest="seeds", metavar="N", help="runs with this seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes, a core each (default 2)")
     parser.add_argument("--limit-minutes", type=float, help="begin no run after so many minutes")
@@ -84,18 +85,23 @@ def wanted(options: argparse.Namespace, scope: Scope, store: Store) -> list[Expe
     """The runs that the command line asks for.
 
     Raises:
-        ParamsError: no run is planned on such a data set, or with such a seed.
+        ParamsError: no run is planned on such a data set, of such a method, or with such a seed.
     """
     found = plan(scope, store.read, options.only)
     known = (*scope.sets, *scope.day_sets)
     if unknown := [name for name in options.sets or () if name not in known]:
         raise ParamsError(f"--set: no data set {', '.join(unknown)}; there are {', '.join(known)}")
+    methods = dict.fromkeys(experiment.choice["method"] for experiment in found if "method" in experiment.choice)
+    if unknown_methods := [name for name in options.methods or () if name not in methods]:
+        raise ParamsError(f"--method: {unknown_methods[0]} is not planned; there are {', '.join(methods)}")
     if unknown_seeds := [seed for seed in options.seeds or () if seed not in range(scope.seeds)]:
         raise ParamsError(f"--seed: {unknown_seeds[0]} is not planned; seeds are 0 to {scope.seeds - 1}")
     return [
         experiment
         for experiment in found
-        if (not options.sets or experiment.data in options.sets) and (not options.seeds or experiment.seed in options.seeds)
+        if (not options.sets or experiment.data in options.sets)
+        and (not options.methods or experiment.choice.get("method") in options.methods)
+        and (not options.seeds or experiment.seed in options.seeds)
     ]
 
 

@@ -223,12 +223,15 @@ def best(step: Iterable[Experiment], find: Find) -> Experiment | None:
 
 
 def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
-    """Section 2: the contestants at equal bytes and equal precision, and ours with mixed bits."""
+    """Section 2: the contestants at equal bytes and equal precision, and ours with mixed bits.
+
+    `auto` comes after its candidates, whose trainings it takes up.
+    """
     yield from (start(scope, name, seed, section=2) for name in scope.sets)
     for saved in sorted(peer_savings(scope, seed), key=FIRST.index):
         for name in scope.sets:
-            labels = contestants(scope, name, find, saved)
-            for label in (*OURS, *(labels if seed == 0 else (one for one in labels if is_near(scope, name, one, saved, find)))):
+            labels = [label for label in contestants(scope, name, find, saved) if seed == 0 or is_near(scope, name, label, saved, find)]
+            for label in sorted((*labels, *OURS), key=lambda one: (one not in CANDIDATES, one not in OURS)):
                 yield method(scope, 2, name, seed, label, "int8", saved=saved)
             if seed == 0 and name in IN_ROUNDS and saved == IN_ROUNDS[name][1]:
                 yield in_rounds(scope, name, seed)

@@ -89,7 +89,18 @@ def test_data_that_changed_are_refused(tmp_path):
         command.check_data([run], store, tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("wish", "words"), [(("--set", "ml1m"), "there are ml-1m, frappe"), (("--seed", "7"), "seeds are 0 to 2")])
+def test_runs_are_picked_by_data_set_method_and_seed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["results", "--list", "--set", "frappe", "--method", "mde", "--seed", "0"])
+    assert command.main() == 0
+    *runs, _ = capsys.readouterr().out.splitlines()
+    assert len(runs) > 1
+    assert all("frappe seed 0: method method=mde" in line for line in runs)
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [(("--set", "ml1m"), "there are ml-1m, frappe"), (("--method", "mdm"), "mdm is not planned; there are "), (("--seed", "7"), "seeds are 0 to 2")],
+)
 def test_what_is_not_planned_is_one_line(monkeypatch, capsys, wish, words):
     monkeypatch.setattr("sys.argv", ["results", "--list", *wish])
     assert command.main() == 1
