@@ -99,7 +99,11 @@ def test_runs_are_picked_by_data_set_method_and_seed(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("wish", "words"),
-    [(("--set", "ml1m"), "there are ml-1m, frappe"), (("--method", "mdm"), "mdm is not planned; there are "), (("--seed", "7"), "seeds are 0 to 2")],
+    [
+        (("--set", "ml1m"), "there are ml-1m, frappe"),
+        (("--method", "mdm"), "mdm is not planned; there"),
+        (("--seed", "7"), "seeds are 0 to 2"),
+    ],
 )
 def test_what_is_not_planned_is_one_line(monkeypatch, capsys, wish, words):
     monkeypatch.setattr("sys.argv", ["results", "--list", *wish])
