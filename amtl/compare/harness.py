@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from amtl.compare.methods import DEEPENED, ENOUGH, METHODS, OF_OWN_SIZE, PRECISIONS, REFERENCES, WIDENED
+from amtl.compare.methods import DEEPENED, METHODS, OF_OWN_SIZE, PRECISIONS, REFERENCES, WIDENED
+from amtl.compare.ours import auto_enough
 from amtl.compare.results import LOGISTIC, OWN_SIZE, Budget, Outcome
 from amtl.compare.starts import Problem
 from amtl.compare.task import Contender
@@ -102,7 +103,7 @@ def _made(problem: Problem, job: Job) -> Contender:
     Raises:
         BudgetError: it is over the budget.
     """
-    contender = (ENOUGH if job.enough else METHODS[job.method])(problem.task, job.budget.bytes, job.precision)
+    contender = (auto_enough if job.enough else METHODS[job.method])(problem.task, job.budget.bytes, job.precision)
     if contender.bytes > job.budget.bytes and job.method not in OF_OWN_SIZE:
         raise BudgetError(f"its table has {contender.bytes:,} bytes, over the budget of {job.budget.bytes:,}; please report this")
     return contender

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amtl.compare.ours import SELECTORS, auto, auto_enough, auto_mixed, by_selectors, paper
+from amtl.compare.ours import SELECTORS, auto, auto_mixed, by_selectors, paper
 from amtl.compare.peers import PEERS
 from amtl.compare.references import base, control
 from amtl.compare.results import AUTO_MIXED, BASE, CONTROL, LOGISTIC, PAPER
@@ -34,9 +34,7 @@ WIDENED = "fixed-distilled"
 DEEPENED = "auto"
 """The method that is also run at the bytes of fixed tables which are narrower than every budget: the front goes down as far for both.
 
-What is asked there is whether it loses nothing, so it stops at the first table that does not (`ENOUGH`)."""
-
-ENOUGH: Method = auto_enough
+What is asked there is whether it loses nothing, so it stops at the first table that does not (`auto_enough`)."""
 
 ALL = (*PEERS, *OURS)
 """What is run unless some are named."""

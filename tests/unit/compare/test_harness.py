@@ -66,7 +66,7 @@ def test_auto_goes_as_far_down_as_fixed_tables_do():
 def test_what_is_asked_to_do_no_more_than_enough_does_so(problem, monkeypatch):
     asked = []
     monkeypatch.setitem(harness.METHODS, "auto", lambda *parts: asked.append("all") or harness.METHODS["base"](*parts))
-    monkeypatch.setattr(harness, "ENOUGH", lambda *parts: asked.append("enough") or harness.METHODS["base"](*parts))
+    monkeypatch.setattr(harness, "auto_enough", lambda *parts: asked.append("enough") or harness.METHODS["base"](*parts))
     for enough in (False, True):
         contest(problem, Job("auto", Budget("", 10**9), "fp32", 0, enough))
     assert asked == ["all", "enough"]

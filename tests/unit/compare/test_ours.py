@@ -4,8 +4,8 @@ import pytest
 from tables import LOOSE, fits
 from torch import nn
 
-from amtl.compare.methods import ENOUGH, METHODS, OURS
-from amtl.compare.ours import by_selectors, paper
+from amtl.compare.methods import METHODS, OURS
+from amtl.compare.ours import auto_enough, by_selectors, paper
 from amtl.errors import BudgetError
 from amtl.packing.choice import AUTO
 from amtl.training.loop import Trainer
@@ -64,7 +64,7 @@ def test_where_a_first_lossless_table_is_enough_no_other_is_trained(problem, mon
     compress = given.compress.model_copy(update={"finetune": finetune, "tolerance": LOOSE})
     task = replace(problem.task, settings=given.model_copy(update={"compress": compress}))
     trained = fits(monkeypatch)
-    assert ENOUGH(task, half_of(task), "int8").details["tuned"]
+    assert auto_enough(task, half_of(task), "int8").details["tuned"]
     assert len(trained) == 1
     OURS["auto"](task, half_of(task), "int8")
     assert len(trained) > 1 + len(AUTO)
