@@ -250,11 +250,11 @@ class FinetuneParams(Section):
     `distillation` is the weight of a teacher's predictions in the loss, beside the labels: the control learns from itself. A cut model
     learns from the control what it says of events of which a share `recombined` of the fields is another event's; 0: what it says of
     the events as they are, beside the labels. The learning rate falls to 0 over all epochs. Where few of the numbers are kept, the cut
-    is made in steps; `rounds` is how many trainings that takes: 1 trains at the end alone, each more once on the way down; and how often
-    a model that is trained anew, of whatever sizes, is fine-tuned. `born_again` lets models compete that are trained anew with the
-    control as their teacher: one of full width to be the control, and one at the sizes of each selector (where the cut loses nothing, of
-    one) to be what is served, which it is where the cut loses something or it is better than the cut by more than chance. That is a
-    training from untrained weights each, whatever the parent.
+    is made in steps; `rounds` is how many trainings that takes: 1 trains at the end alone, each more once on the way down. With
+    `born_again` it is how often the control is fine-tuned that is trained anew, and the best of the cut models that are: all compete
+    after the first, and the winner gets the rest. `born_again` lets models compete that are trained anew with the control as their
+    teacher: one of full width to be the control, and one at the sizes of each selector to be what is served, which it is where the cut
+    loses something or it is surely better. That is a training from untrained weights each, whatever the parent.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 3

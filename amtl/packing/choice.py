@@ -23,7 +23,7 @@ from torch import Tensor
 from amtl.data.vocabulary import Vocabulary
 from amtl.model.ctr_model import CTRModel
 from amtl.packing.allocation import allocate
-from amtl.packing.cut import Cut, born_again, cut, finetuned, propose, settled
+from amtl.packing.cut import Cut, born_again, cut, finetuned, propose, settled, tuned_on
 from amtl.params import Params, ToleranceParams
 from amtl.sizing.front import COLD, Front
 from amtl.sizing.pricing import rebase
@@ -151,7 +151,8 @@ def best_cut(
     """The best on validation of what the selectors propose, before and after training, as it is served.
 
     Where the best proposal loses nothing as it is, it alone is fine-tuned. Else the best `TRAINED` are, among which are sizes that were
-    reached in steps. Models may be trained anew at the sizes of every selector, cold ones first: those are for such models.
+    reached in steps. Models may be trained anew at the sizes of every selector, cold ones first: those are for such models. All of these
+    are fine-tuned once; if one of them is the best, it alone gets the other rounds of `compress.finetune.rounds`.
 
     Args:
         anew: at whose sizes models may be trained anew (`compress.finetune.born_again`); None: of all `selectors`.
@@ -174,34 +175,45 @@ def best_cut(
         pupils = [max([*pupils, trained], key=table.rank)] if trained.born_again else pupils
         if enough and table.goal.met(best.measured):
             break
+    else:
+        if best.born_again and (rounds := table.settings.compress.finetune.rounds) > 1:
+            further = tuned_on(best, rounds, table.model, table.tuning, resume and _folder(resume, best.name))
+            table.say(further)
+            judged.append(further.described())
+            best = table.better(best, further)
     return Choice(best if best.history else settled(best, table.tuning), judged, pupils[0].selector if pupils else None)
 
 
 def _trained(table: Table, found: Sequence[Cut], budget_bytes: int, anew: Sequence[str], resume: Path | None) -> Iterator[Cut]:
     """Trainings, one after the other as they are asked for: the best of `found` fine-tuned, then models of their own."""
     tuning, lossless = table.tuning, bool(found) and table.goal.met(found[0].measured)
-
-    def folder(name: str) -> Path | None:
-        return resume and resume / name.replace(" ", "-")
-
     for proposed in found[: 1 if lossless or tuning.fresh else TRAINED] if tuning.settings.epochs else ():
-        yield finetuned(proposed, table.model, tuning, folder(proposed.name))
+        yield finetuned(proposed, table.model, tuning, resume and _folder(resume, proposed.name))
     for selector in sorted(anew, key=lambda name: name != COLD):
         if tuning.fresh:
             compress, table_VD = table.settings.compress, table.model.embedding.weight.detach()
             layout = allocate(table.front, selector, table_VD, budget_bytes, compress.precision, stored_basis=False)
-            yield born_again(selector, layout, tuning.fresh, table.model, tuning, folder(f"{selector} {BORN_AGAIN}"))
+            yield born_again(selector, layout, tuning.fresh, table.model, tuning, resume and _folder(resume, f"{selector} {BORN_AGAIN}"))
+
+
+def _folder(resume: Path, name: str) -> Path:
+    """Where the training of a cut of that name is kept."""
+    return resume / name.replace(" ", "-")
 
 
 def in_steps(table: Table, target: Cut, budget_bytes: int, resume: Path | None = None) -> Cut:
-    """A proposal's budget reached in steps, by its selector; untrained, but for `compress.finetune.rounds` - 1 trainings on the way."""
+    """A proposal's budget reached in steps, by its selector.
+
+    Untrained, but for `compress.finetune.rounds` - 1 trainings on the way; where models are trained anew the rounds are for those.
+    """
     settings, tuning, front, selector = table.settings, table.tuning, table.front, target.selector
     model, precision = copy.deepcopy(table.model), settings.compress.precision
     before = min(MOST_STEPS - 1, math.ceil(math.log2(DEEP / target.kept)))
+    rounds = 1 if tuning.fresh else settings.compress.finetune.rounds
     for left in range(before, 0, -1):
         table_VD, budget = model.embedding.weight.detach(), int(budget_bytes * (DEEP / target.kept) ** (left / before))
         cut(model, allocate(front, selector, table_VD, budget, precision, model.embedder.basis_FDD is not None).sizes_V)
-        if left < settings.compress.finetune.rounds:
+        if left < rounds:
             tuning.run(model, table.model, resume / f"{selector}-step-{left}" if resume else None)
         parts = model, front.field_V, table.shown_V, tuning.train
         front, _ = rebase(*parts, settings.search, settings.train.seed, tuning.device, _silent, (selector,))

@@ -99,8 +99,16 @@ def born_again(selector: str, layout: Layout, fresh: Fresh, teacher: CTRModel, t
     cut(model, layout.sizes_V)
     tuning.run(model, teacher, resume and resume / "trained", fresh.fit)
     model.embedder.lookup = as_served(model.embedding, layout)
-    history = tuning.run_in_rounds(model, teacher, fresh.rounds, resume and resume / "tuned")
+    history = tuning.run_in_rounds(model, teacher, 1, resume and resume / "tuned")
     return settled(Cut(selector, model, layout, {}, history, born_again=True), tuning)
+
+
+def tuned_on(trained: Cut, rounds: int, teacher: CTRModel, tuning: Tuning, resume: Path | None = None) -> Cut:
+    """A cut that was fine-tuned once after `rounds` in all, each from where the last ended; the one that is given stays as it is."""
+    model = copy.deepcopy(trained.model)
+    model.embedder.lookup = as_served(model.embedding, trained.layout)
+    history = tuning.run_in_rounds(model, teacher, rounds, resume and resume / "tuned", done=1)
+    return settled(replace(trained, model=model, history=[*trained.history, *history]), tuning)
 
 
 def settled(chosen: Cut, tuning: Tuning) -> Cut:

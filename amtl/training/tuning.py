@@ -85,16 +85,20 @@ class Tuning:
             teacher.to("cpu")
         return progress
 
-    def run_in_rounds(self, model: CTRModel, teacher: CTRModel, rounds: int, resume: Path | None = None) -> list[dict[str, float]]:
+    def run_in_rounds(
+        self, model: CTRModel, teacher: CTRModel, rounds: int, resume: Path | None = None, done: int = 0
+    ) -> list[dict[str, float]]:
         """Fine-tune by `in_rounds`, in place, each time from where the last ended.
 
         Args:
             resume: folder of the rounds' folders.
+            done: how many of the rounds the model has behind it.
 
         Returns:
             Their histories, one behind the other.
         """
-        parts = ((fit, resume and resume / f"round-{number}") for number, fit in enumerate(in_rounds(self.settings, rounds)))
+        fits = list(enumerate(in_rounds(self.settings, rounds)))[done:]
+        parts = ((fit, resume and resume / f"round-{number}") for number, fit in fits)
         return [entry for fit, folder in parts for entry in self.run(model, teacher, folder, fit).history]
 
     def judge(self, model: CTRModel) -> dict[str, float]:

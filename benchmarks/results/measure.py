@@ -76,14 +76,16 @@ def problem_of(experiment: Experiment, place: Place) -> Problem:
     if key not in _PROBLEM:
         _PROBLEM.clear()
         rows = Data(data.vocabulary, data.train, data.validation, data.test)
-        given = problem(_of_one_round(wanted), rows, place.cache / "starts", place.log, code=STARTS)
-        trainings = place.cache / "trainings" / digest_of([given.digest, key, code_digest(*TRAINING)])[:32]
+        once = _of_one_round(wanted)
+        given = problem(once, rows, place.cache / "starts", place.log, code=STARTS)
+        shared = digest_of([given.digest, once.model_dump(mode="json"), code_digest(*TRAINING)])
+        trainings = place.cache / "trainings" / shared[:32]
         _PROBLEM[key] = replace(given, task=replace(given.task, settings=wanted, trainings=trainings))
     return _PROBLEM[key]
 
 
 def _of_one_round(settings: Params) -> Params:
-    """The settings that starts are made with: what is run in more rounds has the control and the teacher of all others."""
+    """The settings that starts and first trainings are made with: what is run in more rounds goes on from what all others have."""
     finetune = settings.compress.finetune.model_copy(update={"rounds": 1})
     return settings.model_copy(update={"compress": settings.compress.model_copy(update={"finetune": finetune})})
 

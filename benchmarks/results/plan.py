@@ -49,8 +49,8 @@ NEAR = 0.003
 FIRST = (0.98, 0.95, 0.8)
 """The order in which they are run: methods differ most where much is saved."""
 
-IN_ROUNDS = {"frappe": ("rule", 0.98)}
-"""What of ours is also run with seed 0, at which saving, in as many rounds of fine-tuning as magnitude pruning has."""
+IN_ROUNDS = {"frappe": (0.98,)}
+"""Where `auto` is also run in as many rounds of fine-tuning as magnitude pruning has, because that was ahead: at which shares saved."""
 ROUNDS = 3
 """Magnitude pruning's."""
 
@@ -121,10 +121,9 @@ def method(scope: Scope, section: int, name: str, seed: int, label: str, precisi
     return _experiment(scope, section, "method", name, seed, choice, 12 if label in (*PEERS, *OURS) else 6)
 
 
-def in_rounds(scope: Scope, name: str, seed: int) -> Experiment:
-    """A method of `IN_ROUNDS`."""
-    label, saved = IN_ROUNDS[name]
-    choice = {"method": label, "precision": "int8", "min_count": 1, "saved": saved}
+def in_rounds(scope: Scope, name: str, seed: int, saved: float) -> Experiment:
+    """`auto` in `ROUNDS`."""
+    choice = {"method": OURS[0], "precision": "int8", "min_count": 1, "saved": saved}
     return _experiment(scope, 2, "method", name, seed, choice, 6 * ROUNDS, rounds=ROUNDS)
 
 
@@ -233,8 +232,8 @@ def peers(scope: Scope, seed: int, find: Find) -> Iterator[Experiment]:
             labels = [label for label in contestants(scope, name, find, saved) if seed == 0 or is_near(scope, name, label, saved, find)]
             for label in sorted((*labels, *OURS), key=lambda one: (one not in CANDIDATES, one not in OURS)):
                 yield method(scope, 2, name, seed, label, "int8", saved=saved)
-            if seed == 0 and name in IN_ROUNDS and saved == IN_ROUNDS[name][1]:
-                yield in_rounds(scope, name, seed)
+                if label == OURS[0] and saved in IN_ROUNDS.get(name, ()):
+                    yield in_rounds(scope, name, seed, saved)
 
 
 def peer_savings(scope: Scope, seed: int = 0) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from benchmarks.results.plan import CANDIDATES, IN_ROUNDS, OURS, ROUNDS, Find, S
 from benchmarks.results.tables import NO_TABLE, NOT_ASKED, NOT_RUN, listed, mean, percent, signed, spread, standard_error, table
 
 AUTO, MIXED = OURS
+MAGNITUDE = "magnitude"
 
 Runs = dict[int, Result]
 """Finished runs by seed."""
@@ -35,21 +36,19 @@ def _block(scope: Scope, name: str, find: Find) -> str:
     found = {(label, saved): runs_of(scope, name, label, saved, find) for label in labels for saved in savings}
     cells = {case: _cell(runs) if runs else _none(scope, name, *case, find) for case, runs in found.items()}
     rows = [[f"**{label}**" if label in OURS else label, *(cells[label, saved] for saved in savings)] for label in labels]
-    rows += _in_rounds(scope, name, savings, find)
+    more = {saved: _in_rounds(scope, name, saved, find) for saved in IN_ROUNDS.get(name, ()) if saved in savings}
+    rows += [[f"**{AUTO}**, {ROUNDS} rounds", *(_cell(more[saved]) if saved in more else NOT_ASKED for saved in savings)]] if more else []
     references = _references(scope, name, find)
-    sentences = " ".join(verdict(found, labels, saved) for saved in savings)
+    sentences = " ".join(verdict(found, labels, saved, more.get(saved)) for saved in savings)
     header = ["method", *(f"{percent(saved, 0)} saved" for saved in savings)]
     figure = f"![{name}: test AUC against bytes](results/front-{name}.svg)" if any(found.values()) else ""
     return f"### {name}\n\n{references}\n\n{table(header, rows)}\n\n{sentences}\n\n{figure}"
 
 
-def _in_rounds(scope: Scope, name: str, savings: Sequence[float], find: Find) -> list[list[str]]:
-    """A row of what is fine-tuned in as many rounds as magnitude pruning; none where nothing is."""
-    if name not in IN_ROUNDS or IN_ROUNDS[name][1] not in savings:
-        return []
-    label, asked = IN_ROUNDS[name]
-    runs = {seed: result for seed in range(scope.seeds) if (result := find(in_rounds(scope, name, seed))) and "test" in result}
-    return [[f"{label}, {ROUNDS} rounds", *(_cell(runs) if saved == asked else NOT_ASKED for saved in savings)]]
+def _in_rounds(scope: Scope, name: str, saved: float, find: Find) -> Runs:
+    """The finished runs of `auto` in as many rounds of fine-tuning as magnitude pruning."""
+    runs = ((seed, find(in_rounds(scope, name, seed, saved))) for seed in range(scope.seeds))
+    return {seed: result for seed, result in runs if result and not result.get("failure")}
 
 
 def _references(scope: Scope, name: str, find: Find) -> str:
@@ -79,8 +78,12 @@ def _none(scope: Scope, name: str, label: str, saved: float, find: Find) -> str:
     return NO_TABLE if any(run and run.get("failure") for run in runs) else NOT_RUN
 
 
-def verdict(found: dict[tuple[str, float], Runs], labels: Sequence[str], saved: float) -> str:
-    """Whether `auto` is at or above the mean AUC of all others at a saving, and of its candidates; ties within one standard error count."""
+def verdict(found: dict[tuple[str, float], Runs], labels: Sequence[str], saved: float, more: Runs | None = None) -> str:
+    """Whether `auto` is at or above the mean AUC of all others at a saving, and of its candidates; ties within one standard error count.
+
+    Args:
+        more: runs of `auto` in as many rounds of fine-tuning as magnitude pruning has, which stand beside that.
+    """
     ours = found[AUTO, saved]
     margins = {label: margin for label in labels if label not in OURS and (margin := paired(ours, found[label, saved]))}
     rivals = {label: margin for label, margin in margins.items() if label not in CANDIDATES}
@@ -88,11 +91,20 @@ def verdict(found: dict[tuple[str, float], Runs], labels: Sequence[str], saved: 
         return f"At {percent(saved, 0)}: {NOT_RUN}."
     better = _ahead({label: margin for label, margin in margins.items() if label in CANDIDATES})
     missed = f" Of its own candidates {better} would have been better." if better else ""
+    if more and (margin := paired(more, found.get((MAGNITUDE, saved), {}))):
+        missed += f" In as many rounds of fine-tuning as {MAGNITUDE} it is {_beside(margin)} that ({signed(mean(margin))} AUC)."
     if ahead := _ahead(rivals):
         return f"At {percent(saved, 0)} `auto` is **behind {ahead}**.{missed}"
     closest = min(rivals, key=lambda label: mean(rivals[label]))
     nearest = f"the nearest is {closest} ({signed(mean(rivals[closest]))} AUC)"
     return f"At {percent(saved, 0)} `auto` is at or above all {len(rivals)} others; {nearest}.{missed}"
+
+
+def _beside(margin: list[float]) -> str:
+    """Whether the first of a pair is ahead, in words; ties within one standard error count as level."""
+    if abs(mean(margin)) <= standard_error(margin):
+        return "level with"
+    return "ahead of" if mean(margin) > 0 else "**behind**"
 
 
 def _ahead(margins: dict[str, list[float]]) -> str:

@@ -60,6 +60,14 @@ def test_a_candidate_that_was_not_chosen_and_is_better_on_test_is_named():
     assert "Of its own candidates twins (+0.0100 AUC) would have been better." in said
 
 
+@pytest.mark.parametrize(("auc", "words"), [(0.8, "level with"), (0.79, "**behind**"), (0.82, "ahead of")])
+def test_magnitude_meets_auto_in_as_many_rounds_as_well(auc, words):
+    found = {(peers.AUTO, 0.9): {0: {"test": {"auc": 0.7}}}, ("magnitude", 0.9): {0: {"test": {"auc": 0.8}}}}
+    said = peers.verdict(found, ["magnitude"], 0.9, {0: {"test": {"auc": auc}}})
+    assert "**behind magnitude (+0.1000 AUC)**" in said
+    assert f"as many rounds of fine-tuning as magnitude it is {words} that" in said
+
+
 @pytest.mark.parametrize(
     ("saved", "auc", "logloss", "initial", "verdict"),
     [
@@ -117,7 +125,7 @@ def test_failed_runs_neither_stop_the_plan_nor_the_page():
     smallest = {**method_run(0.0), "details": {**SIZES, "selector": "rule"}}
     find = Finished(lambda run: failed if run.kind == "method" else smallest, seeds=(0, 1))
     assert plan.plan(scope, find)
-    assert "rule, 3 rounds" in page.text(scope, find)
+    assert "**auto**, 3 rounds" in page.text(scope, find)
 
 
 def test_a_cell_says_whether_a_run_is_missing_or_not_asked_for():

@@ -79,14 +79,14 @@ def test_every_planned_run_is_there_once_and_methods_exist():
 
 def test_what_is_run_in_more_rounds_has_magnitude_s_and_is_another_run_from_the_same_start():
     assert plan.ROUNDS == magnitude.ROUNDS
-    once = plan.method(plan.FULL, 2, "frappe", 1, "rule", "int8", saved=0.98)
-    more = plan.in_rounds(plan.FULL, "frappe", 1)
+    once = plan.method(plan.FULL, 2, "frappe", 1, "auto", "int8", saved=0.98)
+    more = plan.in_rounds(plan.FULL, "frappe", 1, 0.98)
     assert more.digest != once.digest
     assert more.title == f"{once.title} rounds=3"
     assert once.key["finetune"]["rounds"] == 1
     assert more.key == {**once.key, "finetune": {**once.key["finetune"], "rounds": 3}}
     planned = [run for seed in range(3) for run in plan.peers(plan.FULL, seed, lambda run: None) if run.key["finetune"]["rounds"] == 3]
-    assert planned == [plan.in_rounds(plan.FULL, "frappe", 0)]
+    assert planned == [plan.in_rounds(plan.FULL, "frappe", seed, 0.98) for seed in range(3)]
     one, three = (settings.params_of(run.key, toy().settings.events, 1) for run in (once, more))
     assert measure._of_one_round(three) == one
 

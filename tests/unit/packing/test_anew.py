@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
@@ -46,27 +45,64 @@ def test_sizes_are_trained_anew_from_untrained_weights_under_their_mask_and_serv
     assert mixed.tuning.judge(served(made.model, made.layout)) == pytest.approx(made.measured, abs=1e-5)
 
 
-def test_a_model_that_is_trained_anew_is_fine_tuned_in_rounds_each_from_the_one_before(reborn, monkeypatch, tmp_path):
+def in_three_rounds(table):
+    compress = table.settings.compress
+    finetune = compress.finetune.model_copy(update={"rounds": 3})
+    return replace(table, settings=table.settings.model_copy(update={"compress": compress.model_copy(update={"finetune": finetune})}))
+
+
+@pytest.fixture
+def poor(monkeypatch):
+    """Makes cuts worse than any model that is trained anew."""
+    real, worst = choice.proposals, {"auc": -9.0, "logloss": 99.0, "score": -9.0}
+    monkeypatch.setattr(choice, "proposals", lambda *parts: [replace(proposed, measured=worst) for proposed in real(*parts)])
+
+
+def test_the_best_of_the_models_trained_anew_goes_on_in_rounds_each_from_the_one_before(reborn, poor, monkeypatch, tmp_path):
     begun, real = [], Trainer.fit
 
     def fit(self, *parts):
-        begun.append((copy.deepcopy(weights_of(self.model)), self.settings.seed))
+        begun.append((copy.deepcopy(weights_of(self.model)), self.settings.seed, type(self.model.embedder.lookup)))
         progress = real(self, *parts)
         begun[-1] += (copy.deepcopy(weights_of(self.model)),)
         return progress
 
     monkeypatch.setattr(Trainer, "fit", fit)
-    table = goal(asked(reborn, precision="int8"), LOOSE)
-    table = replace(table, tuning=replace(table.tuning, fresh=replace(table.tuning.fresh, rounds=3)))
-    found = best_cut(table, ("rule",), 1000, tmp_path)
-    (_, *rounds) = begun[-4:]
-    fine = reborn.tuning.settings
-    assert [seed for _, seed, _ in rounds] == [fine.seed, fine.seed + 1, fine.seed + 2]
-    for (before, _, end), (start, _, after) in pairwise(rounds):
-        assert equal_weights(end, start)
-        assert not equal_weights(before, end) or not equal_weights(start, after)
-    assert found.judged[-1]["selector"] == "rule born again"
-    assert len(list((tmp_path / "rule-born-again" / "tuned").iterdir())) == 3
+    table = in_three_rounds(losing(asked(reborn, precision="int8")))
+    found = best_cut(table, ("rule", "curvature"), 1000, tmp_path, tuned=False)
+    seeds, fine = [seed for _, seed, _, _ in begun], reborn.tuning.settings.seed
+    whole = reborn.tuning.fresh.fit.seed
+    assert seeds == [whole, fine, whole, fine, fine + 1, fine + 2]
+    (_, _, _, end), (start, _, coded, after) = begun[-2:]
+    assert coded is CodedEmbedding
+    assert equal_weights(end, start)
+    assert not equal_weights(begun[-2][0], end) or not equal_weights(start, after)
+    assert found.cut.name == found.judged[-1]["selector"]
+    assert found.judged[-1]["score"] == max(entry["score"] for entry in found.judged)
+    assert found.cut.born_again
+    counts = {folder.name: len(list((folder / "tuned").iterdir())) for folder in tmp_path.iterdir()}
+    assert sorted(counts.values()) == [1, 3]
+    assert counts[found.cut.name.replace(" ", "-")] == 3
+
+
+def test_a_cut_that_wins_gets_no_further_rounds(reborn, monkeypatch):
+    table = in_three_rounds(goal(asked(reborn, precision="int8"), LOOSE))
+    monkeypatch.setattr(choice, "SURE", float("inf"))
+    found = best_cut(table, ("rule",), 1000)
+    assert not found.cut.born_again
+    assert [entry["selector"] for entry in found.judged].count("rule born again") == 1
+
+
+def test_where_models_are_trained_anew_a_cut_in_steps_is_not_trained_on_the_way(reborn, monkeypatch):
+    counted, budget = fits(monkeypatch), deep_budget(reborn)
+    assert in_steps(in_three_rounds(reborn), reborn.propose("rule", budget), budget).steps > 1
+    assert not counted
+
+
+def test_one_that_is_enough_gets_no_further_rounds(reborn, poor):
+    table = in_three_rounds(goal(asked(reborn, precision="int8"), LOOSE))
+    found = best_cut(table, ("rule", "curvature"), 1000, tuned=False, enough=True)
+    assert [entry["selector"] for entry in found.judged[2:]] == ["rule born again"]
 
 
 @pytest.mark.parametrize("tolerated", [losing, lambda table: goal(table, LOOSE)], ids=["something is lost", "nothing is lost"])
