@@ -53,7 +53,7 @@ def _by_selectors(names: tuple[str, ...], own: str | None, enough: bool, task: T
     shared = own is None and set(selectors) <= set(AUTO)
     choice = best_cut(table, selectors, budget, task.trainings_at(precision, budget) if shared else None, enough=enough)
     chosen = {"chosen": choice.cut.name} if len(selectors) > 1 or choice.cut.born_again else {}
-    return _served(choice.cut, {**chosen, "tuned": bool(choice.cut.history), "steps": choice.cut.steps})
+    return _served(choice.cut, {**chosen, "tuned": bool(choice.cut.history), "steps": choice.cut.steps, "judged": choice.judged})
 
 
 def paper(task: Task, budget: int, precision: str) -> Contender:

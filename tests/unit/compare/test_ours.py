@@ -30,6 +30,7 @@ def test_a_table_is_within_the_budget_and_served_from_codes(problem, method, pre
 def test_a_method_that_chooses_says_what_it_chose(problem):
     made = OURS["auto"](problem.task, half_of(problem.task), "int8")
     assert made.details["chosen"].split()[0] in AUTO
+    assert {entry["selector"] for entry in made.details["judged"]} >= {made.details["chosen"]}
     assert "chosen" not in OURS["rule"](problem.task, half_of(problem.task), "int8").details
 
 
