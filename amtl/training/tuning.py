@@ -34,7 +34,7 @@ class Fresh:
 
     Attributes:
         rows: of the table. fit: with the teacher's weight in it.
-        rounds: of fine-tuning afterwards.
+        rounds: of a control's fine-tuning afterwards; a cut model has one, and the others only where it is the best.
     """
 
     config: ModelConfig
